@@ -1,0 +1,46 @@
+//! Who is at the other end of a connection.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Over TCP. An IPv4 address that came through an IPv6 socket is held as IPv4.
+    Tcp(SocketAddr),
+    /// Over a unix socket of this host.
+    Unix,
+}
+
+impl Peer {
+    /// A TCP peer, with a mapped IPv4 address turned back into IPv4.
+    #[must_use]
+    pub fn tcp(address: SocketAddr) -> Peer {
+        Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// The address, where there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix => None,
+        }
+    }
+
+    /// Whether the peer is this host itself: loopback or a unix socket.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for Peer {
+    /// The address without the port, as logs and fail2ban want it; `unix` for a unix socket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.ip().fmt(f),
+            Peer::Unix => f.write_str("unix"),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The program `pillarbox`: everything is in the library.
+
+fn main() {}

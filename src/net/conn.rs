@@ -1,0 +1,211 @@
+//! One connection as a driver sees it: frames in, a buffer out, and every wait bounded.
+//!
+//! The flush rule is here and nowhere else: what was said leaves when no whole frame is waiting
+//! (RFC 2920 §3.2: the replies to a pipelined group of commands leave together), or when the
+//! buffer is full.
+
+use super::stream::Stream;
+use bytes::BytesMut;
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_util::codec::Decoder;
+use tokio_util::sync::CancellationToken;
+
+/// What the buffer for one reading can take while commands are read, in octets.
+const COMMAND_READ_OCTETS: usize = 2 * 1024;
+/// The same while a message is read.
+const BULK_READ_OCTETS: usize = 32 * 1024;
+/// Octets in the way out that make a driver wait for the peer.
+pub const OUTPUT_OCTETS_MAX: usize = 32 * 1024;
+/// How long, and for how many octets, a closed connection is listened to so that the peer can read
+/// the last reply: closing with unread input would make the kernel throw that reply away.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_OCTETS_MAX: usize = 256 * 1024;
+
+/// The end of the program as a connection sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// The server is stopping: a session that waits for a command says goodbye.
+    pub stop: CancellationToken,
+    /// The time for orderly ends is over: whatever is under way is cut.
+    pub cut: CancellationToken,
+}
+
+/// Whether a wait is between commands, where a session may be ended, or within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// For a command: a stopping server ends the session here.
+    Command,
+    /// For the rest of a message: a stopping server lets it finish.
+    Message,
+}
+
+/// How a wait for a frame ended.
+#[derive(Debug)]
+pub enum Got<F> {
+    /// With a frame.
+    Frame(F),
+    /// The time was over.
+    TimedOut,
+    /// The server is stopping.
+    Stop,
+}
+
+/// Why a connection is over. None of these is a fault of this server.
+#[derive(Debug, Error)]
+pub enum ConnError {
+    /// The peer closed the connection.
+    #[error("the peer closed the connection")]
+    Gone,
+    /// The network failed.
+    #[error("connection lost: {0}")]
+    Io(#[from] io::Error),
+    /// The peer did not take what was sent in time.
+    #[error("the peer stopped reading")]
+    Stuck,
+    /// The server ended before the session did.
+    #[error("cut at the end of the server")]
+    Cut,
+}
+
+/// A connection. Dropping it closes the socket.
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    input: BytesMut,
+    output: BytesMut,
+    ending: Ending,
+}
+
+impl Conn {
+    /// Takes a stream over.
+    #[must_use]
+    pub fn new(stream: Stream, ending: Ending) -> Conn {
+        Conn { stream, input: BytesMut::new(), output: BytesMut::new(), ending }
+    }
+
+    /// What is to be sent; filled by the driver, sent by the flush rule.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// Waits for the next frame of `codec`, for `patience` at most from now until it is whole.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection is over.
+    pub async fn frame<C>(
+        &mut self,
+        codec: &mut C,
+        waiting: Waiting,
+        patience: Duration,
+    ) -> Result<Got<C::Item>, ConnError>
+    where
+        C: Decoder<Error = io::Error>,
+    {
+        if waiting == Waiting::Command && self.ending.stop.is_cancelled() {
+            return Ok(Got::Stop);
+        }
+        if let Some(frame) = codec.decode(&mut self.input)? {
+            return Ok(Got::Frame(frame));
+        }
+        self.flush(patience).await?;
+        let ending = self.ending.clone();
+        let stop = async {
+            match waiting {
+                Waiting::Command => ending.stop.cancelled().await,
+                Waiting::Message => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = ending.cut.cancelled() => Err(ConnError::Cut),
+            () = stop => Ok(Got::Stop),
+            got = timeout(patience, self.read_frame(codec, waiting)) => match got {
+                Ok(frame) => frame.map(Got::Frame),
+                Err(_) => Ok(Got::TimedOut),
+            },
+        }
+    }
+
+    async fn read_frame<C>(&mut self, codec: &mut C, waiting: Waiting) -> Result<C::Item, ConnError>
+    where
+        C: Decoder<Error = io::Error>,
+    {
+        loop {
+            match waiting {
+                Waiting::Message => self.input.reserve(BULK_READ_OCTETS),
+                Waiting::Command if self.input.is_empty() && self.input.capacity() > BULK_READ_OCTETS / 2 => {
+                    // A message has gone through: an idle session keeps no large buffer.
+                    self.input = BytesMut::with_capacity(COMMAND_READ_OCTETS);
+                }
+                Waiting::Command => self.input.reserve(COMMAND_READ_OCTETS / 2),
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(ConnError::Gone);
+            }
+            if let Some(frame) = codec.decode(&mut self.input)? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Sends what is waiting if it is a lot; the backpressure of everything long.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection is over.
+    pub async fn relieve(&mut self, patience: Duration) -> Result<(), ConnError> {
+        if self.output.len() < OUTPUT_OCTETS_MAX { Ok(()) } else { self.flush(patience).await }
+    }
+
+    /// Sends all that is waiting. The peer may take `patience` for each piece of it.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection is over.
+    pub async fn flush(&mut self, patience: Duration) -> Result<(), ConnError> {
+        while !self.output.is_empty() {
+            let sent = tokio::select! {
+                biased;
+                () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
+                sent = timeout(patience, self.stream.write_buf(&mut self.output)) => sent,
+            };
+            match sent {
+                Ok(Ok(0)) => return Err(ConnError::Gone),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(ConnError::Stuck),
+            }
+        }
+        if self.output.capacity() > OUTPUT_OCTETS_MAX {
+            self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Sends what is waiting and closes, in a way that lets the peer read it.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection was over before.
+    pub async fn close(mut self, patience: Duration) -> Result<(), ConnError> {
+        self.flush(patience).await?;
+        self.stream.shutdown().await?;
+        let linger = async {
+            let mut swallowed = 0;
+            while swallowed < LINGER_OCTETS_MAX {
+                self.input.clear();
+                self.input.reserve(COMMAND_READ_OCTETS);
+                match self.stream.read_buf(&mut self.input).await {
+                    Ok(n) if n > 0 => swallowed += n,
+                    _ => break,
+                }
+            }
+        };
+        tokio::select! {
+            () = self.ending.cut.cancelled() => {}
+            _ = timeout(LINGER, linger) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Accepting connections: limits, refusals, and patience with a system that has no room.
+
+use super::conn::{Conn, Ending};
+use super::stream::Stream;
+use crate::mail::peer::Peer;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// How long the first pause after a failed accept is; each further one doubles, up to a second.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// A bound socket that accepts connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// On a TCP address.
+    Tcp(TcpListener),
+    /// On a unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Replies leave when they are complete; Nagle's rule would only hold them back. A
+                // peer that is gone already makes this fail, which its session will find out.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer::tcp(address)))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// How many connections there may be, over all listeners together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connections_max: usize,
+    connections_per_ip_max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// Which limit a connection met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `limits.connections`
+    Connections,
+    /// `limits.connections_per_ip`
+    ConnectionsPerIp,
+}
+
+impl Refusal {
+    /// The key of the limit, for the log.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Refusal::Connections => "limits.connections",
+            Refusal::ConnectionsPerIp => "limits.connections_per_ip",
+        }
+    }
+}
+
+/// The place that one connection takes up; dropping it frees the place.
+#[derive(Debug)]
+pub struct Place {
+    shared: Arc<Shared>,
+    ip: Option<IpAddr>,
+}
+
+impl Limits {
+    /// Limits on all connections and on those of one address.
+    #[must_use]
+    pub fn new(connections_max: usize, connections_per_ip_max: usize) -> Limits {
+        let open = Mutex::default();
+        Limits { shared: Arc::new(Shared { connections_max, connections_per_ip_max, open }) }
+    }
+
+    /// Takes a place for a connection from `peer`.
+    ///
+    /// # Errors
+    /// The [`Refusal`] when there is none left.
+    pub fn admit(&self, peer: &Peer) -> Result<Place, Refusal> {
+        let ip = peer.ip();
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.all >= self.shared.connections_max {
+            return Err(Refusal::Connections);
+        }
+        if let Some(ip) = ip {
+            let of_ip = open.by_ip.entry(ip).or_default();
+            if *of_ip >= self.shared.connections_per_ip_max {
+                return Err(Refusal::ConnectionsPerIp);
+            }
+            *of_ip += 1;
+        }
+        open.all += 1;
+        Ok(Place { shared: self.shared.clone(), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all = open.all.saturating_sub(1);
+        let Some(ip) = self.ip else { return };
+        if let Some(of_ip) = open.by_ip.get_mut(&ip) {
+            *of_ip = of_ip.saturating_sub(1);
+            if *of_ip == 0 {
+                open.by_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+/// Accepts on `listener` until `ending.stop`, and runs `session` for each connection on `sessions`.
+/// A connection over the limits is told `refusal` and closed, without a task or a wait.
+pub async fn run<F, S>(
+    listener: Listener,
+    limits: Limits,
+    ending: Ending,
+    sessions: TaskTracker,
+    refusal: &'static [u8],
+    session: F,
+) where
+    F: Fn(Conn, Peer) -> S,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let mut back_off = BACK_OFF_FIRST;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = ending.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or a peer that left already: it passes, and turning in a
+                // circle would not help it.
+                warn!(%error, pause_ms = back_off.as_millis(), "cannot accept a connection, will try again");
+                tokio::select! {
+                    () = ending.stop.cancelled() => return,
+                    () = tokio::time::sleep(back_off) => {}
+                }
+                back_off = (back_off * 2).min(BACK_OFF_MAX);
+                continue;
+            }
+        };
+        back_off = BACK_OFF_FIRST;
+        match limits.admit(&peer) {
+            Ok(place) => {
+                let session = session(Conn::new(stream, ending.clone()), peer);
+                sessions.spawn(async move {
+                    session.await;
+                    drop(place);
+                });
+            }
+            Err(limit) => {
+                warn!(%peer, limit = limit.key(), "connection refused: too many");
+                // Best effort: nobody waits for a peer that is being turned away.
+                let _ = stream.try_write(refusal);
+            }
+        }
+    }
+}

@@ -81,7 +81,7 @@ pub(crate) fn large() -> Sample {
 pub(crate) fn of_octets(octets: usize) -> Sample {
     let mut sample = with_header("25 MiB", b"a large message", b"");
     let mut number: u64 = 0;
-    while sample.message.len() + 78 + 2 <= octets {
+    while sample.message.len() + 79 + 2 <= octets {
         let line = format!("{number:012} {:064x}\r\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         sample.message.extend_from_slice(line.as_bytes());
         number += 1;

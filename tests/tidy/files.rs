@@ -18,7 +18,8 @@ impl File {
 /// What `smtp/` and `pop3/` must both have.
 const MIRRORED: [&str; 7] = ["codec", "command", "mod", "offer", "reply", "server", "session"];
 /// What only one of them needs, each with its reason in docs/architecture.md.
-const OWN: [(&str, &[&str]); 2] = [("smtp", &["role", "client", "params"]), ("pop3", &["marks"])];
+const OWN: [(&str, &[&str]); 2] =
+    [("smtp", &["client", "params", "path", "role"]), ("pop3", &["marks", "pages", "top"])];
 
 /// The Rust files below these folders, sorted; a folder that does not exist has none.
 pub(crate) fn code(folders: &[&str]) -> Vec<File> {

@@ -58,14 +58,14 @@ fn smtp_and_pop3_have_the_same_files() {
 
 #[test]
 fn every_rule_of_an_rfc_that_the_code_claims_has_a_proof() {
-    let findings = marks::collect(&code(&["src", "tests"])).gaps();
+    let findings = marks::collect(&files::marked()).gaps();
     none("marks and proofs must name the same section", &findings);
 }
 
 #[test]
 fn the_table_of_conformance_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
-    let made = marks::collect(&code(&["src", "tests"])).table();
+    let made = marks::collect(&files::marked()).table();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &made).expect("docs/conformance.md can be written");
     }
@@ -177,6 +177,8 @@ mod self_test {
         let other = file("tests/b.rs", &format!("{mark}.1\n#[test]\nfn dots_are_doubled() {{}}\n"));
         assert_eq!(marks::collect(&[rule.clone()]).gaps().len(), 1);
         assert_eq!(marks::collect(&[rule.clone(), other]).gaps().len(), 2);
+        let spoken = file("tests/dialogues/smtp/a.txt", "# A talk.\n# proves: RFC 5321 §4.5.2\nC: QUIT\n");
+        assert_eq!(marks::collect(&[rule.clone(), spoken]).gaps(), Vec::<String>::new());
         let both = marks::collect(&[rule, proof]);
         assert_eq!(both.gaps(), Vec::<String>::new());
         let table = both.table();

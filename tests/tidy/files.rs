@@ -23,8 +23,17 @@ const OWN: [(&str, &[&str]); 2] =
 
 /// The Rust files below these folders, sorted; a folder that does not exist has none.
 pub(crate) fn code(folders: &[&str]) -> Vec<File> {
-    let mut found: Vec<File> =
-        folders.iter().flat_map(|folder| below(folder)).filter(|file| file.path.ends_with(".rs")).collect();
+    ending(folders, &[".rs"])
+}
+
+/// The files that may hold marks of RFCs: code and dialogues.
+pub(crate) fn marked() -> Vec<File> {
+    ending(&["src", "tests"], &[".rs", ".txt"])
+}
+
+fn ending(folders: &[&str], ends: &[&str]) -> Vec<File> {
+    let all = folders.iter().flat_map(|folder| below(folder));
+    let mut found: Vec<File> = all.filter(|file| ends.iter().any(|end| file.path.ends_with(end))).collect();
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }

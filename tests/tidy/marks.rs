@@ -28,10 +28,18 @@ pub(crate) struct Marks {
     proofs: BTreeMap<Section, BTreeSet<String>>,
 }
 
-/// Reads the marks of `files`. Those of `src/` are claims; proofs may stand everywhere.
+/// Reads the marks of `files`. Those of `src/` are claims; proofs may stand everywhere, in a
+/// dialogue as `# proves: …`.
 pub(crate) fn collect(files: &[File]) -> Marks {
     let mut marks = Marks::default();
-    for file in files {
+    for file in files.iter().filter(|file| file.path.ends_with(".txt")) {
+        for references in file.text.lines().filter_map(|line| line.strip_prefix("# proves: ")) {
+            for section in references_at_start(references).0 {
+                marks.proofs.entry(section).or_default().insert(format!("`{}`", file.path));
+            }
+        }
+    }
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
         let functions = text::functions(&text::masked(&file.text));
         let lines: Vec<&str> = file.text.lines().collect();
         for (at, line) in lines.iter().enumerate() {
@@ -148,14 +156,17 @@ impl Marks {
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
             "# Conformance\n\n\
-             Which rule of which RFC is kept where, and which test shows it. Made from the marks in the code by\n\
-             `UPDATE=1 cargo test --test tidy`; do not edit it by hand.\n\n\
+             Which rule of which RFC is kept where, and which tests show it. Made from the marks in the\n\
+             code by `UPDATE=1 cargo test --test tidy`; do not edit it by hand.\n\n\
              | Section | Rule | Kept in | Proved by |\n| --- | --- | --- | --- |\n",
         );
+        let mut above = None;
         for (section, sentence, place) in &self.rules {
             let proofs: Vec<&str> =
                 self.proofs.get(section).into_iter().flatten().map(String::as_str).collect();
-            text.push_str(&format!("| {section} | {sentence} | {place} | {} |\n", proofs.join("<br>")));
+            let proofs = if above == Some(section) { "as above".to_owned() } else { proofs.join("<br>") };
+            text.push_str(&format!("| {section} | {sentence} | {place} | {proofs} |\n"));
+            above = Some(section);
         }
         text
     }

@@ -10,7 +10,7 @@ pub(crate) fn differences(readme: &str, config: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut told: BTreeSet<&String> = BTreeSet::new();
     for row in readme.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split(" | ").collect();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [keys, default, _] = cells.as_slice() else { continue };
         let default = default.trim_matches('`');
         for key in names(keys) {
@@ -18,12 +18,13 @@ pub(crate) fn differences(readme: &str, config: &str) -> Vec<String> {
                 told.extend(sample.keys().filter(|key| key.starts_with(table)));
                 continue;
             }
-            match sample.get_key_value(&key) {
-                Some((known, value)) if value.to_string() == default => drop(told.insert(known)),
-                Some((_, value)) => {
-                    findings.push(format!("{key}: {default} in README.md, {value} in the sample"))
-                }
-                None => findings.push(format!("{key}: the sample does not have it")),
+            let Some((known, value)) = sample.get_key_value(&key) else {
+                findings.push(format!("{key}: the sample does not have it"));
+                continue;
+            };
+            told.insert(known);
+            if value.to_string() != default {
+                findings.push(format!("{key}: {default} in README.md, {value} in the sample"));
             }
         }
     }
@@ -34,7 +35,7 @@ pub(crate) fn differences(readme: &str, config: &str) -> Vec<String> {
 
 /// The keys of the first cell of a row.
 fn names(cell: &str) -> Vec<String> {
-    let words = cell.trim_start_matches("| ").split(", ").map(|word| word.trim_matches('`'));
+    let words = cell.split(", ").map(|word| word.trim_matches('`'));
     let mut table = "";
     let mut found = Vec::new();
     for word in words {

@@ -1,4 +1,5 @@
 //! The table of clients and what they did, for people to read.
+#![allow(clippy::print_stdout, reason = "the table is for people")]
 
 use super::samples;
 use std::collections::BTreeMap;

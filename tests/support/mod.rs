@@ -4,6 +4,7 @@
 //! Nothing here sleeps: a test waits for a reply, a line of the log or an exit, and a deadline turns
 //! a wait for something that never comes into a failure.
 #![allow(dead_code, reason = "each test program uses its own part of this module")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the log of its server")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -142,7 +143,7 @@ impl Home {
 
     /// Starts a `serve` that must not get ready; how it ended.
     pub(crate) fn serve_in_vain(&self) -> Ended {
-        self.try_serve().err().expect("serve should not get ready here")
+        self.try_serve().expect_err("serve should not get ready here")
     }
 }
 

@@ -9,7 +9,9 @@ pub(crate) fn differences(readme: &str, config: &str) -> Vec<String> {
     let sample = defaults(config);
     let mut findings = Vec::new();
     let mut told: BTreeSet<&String> = BTreeSet::new();
-    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+    let from = readme.split("\n## Configuration").last().unwrap_or(readme);
+    let section = from.split("\n## ").next().unwrap_or(from);
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [keys, default, _] = cells.as_slice() else { continue };
         let default = default.trim_matches('`');

@@ -4,12 +4,12 @@
 //! Nothing here sleeps: a test waits for a reply, a line of the log or an exit, and a deadline turns
 //! a wait for something that never comes into a failure.
 #![allow(dead_code, reason = "each test program uses its own part of this module")]
-#![allow(clippy::print_stderr, reason = "a failed test shows the log of its server")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test stops at what it cannot do"
+    clippy::print_stderr,
+    reason = "a test stops at what it cannot do, and says why"
 )]
 
 pub(crate) mod corpus;

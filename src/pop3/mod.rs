@@ -70,6 +70,6 @@ pub mod marks;
 pub mod offer;
 pub mod pages;
 pub mod reply;
-// pub mod server;
+pub mod server;
 pub mod session;
 pub mod top;

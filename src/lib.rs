@@ -17,5 +17,6 @@
 pub mod auth;
 pub mod mail;
 pub mod net;
+pub mod pop3;
 pub mod store;
 pub mod wire;

@@ -17,5 +17,6 @@
 pub mod auth;
 pub mod mail;
 pub mod net;
+pub mod smtp;
 pub mod store;
 pub mod wire;

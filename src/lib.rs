@@ -15,7 +15,10 @@
 //! - [`serve`]: the assembly, the only place that knows every module.
 
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod mail;
 pub mod net;
+pub mod serve;
 pub mod store;
 pub mod wire;

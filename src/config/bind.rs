@@ -36,16 +36,17 @@ pub struct BindError {
 }
 
 impl Bind {
-    /// Reads `ADDRESS:PORT`, `[IPv6]:PORT` or `unix:PATH`. Names are not looked up.
+    /// Reads `ADDRESS:PORT`, `[IPv6]:PORT` or `unix:PATH`. Names are not looked up. Advice names
+    /// `usual_port` where the text has none.
     ///
     /// # Errors
     /// [`BindError`], with the text that was probably meant.
-    pub fn parse(text: &str) -> Result<Bind, BindError> {
+    pub fn parse(text: &str, usual_port: u16) -> Result<Bind, BindError> {
         let shown = quoted(text);
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path).map(Bind::Unix).map_err(|wrong| BindError {
                 wrong: format!("{shown} {wrong}"),
-                instead: "unix:/run/pillarbox/smtp.sock".to_owned(),
+                instead: "unix:/run/pillarbox/mail.sock".to_owned(),
             });
         }
         if let Ok(address) = text.parse() {
@@ -53,7 +54,8 @@ impl Bind {
         }
         let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
         let port_is_right = port.parse::<u16>().is_ok();
-        let port = if port_is_right { port } else { "1025" };
+        let usual = usual_port.to_string();
+        let port = if port_is_right { port } else { usual.as_str() };
         let bare = text.trim_matches(['[', ']']);
         let (wrong, instead) = match host {
             "localhost" => ("is a name, and a listener takes an address", format!("127.0.0.1:{port}")),
@@ -66,10 +68,10 @@ impl Bind {
                 format!("127.0.0.1:{text} for this host alone, 0.0.0.0:{text} for every network of it"),
             ),
             _ if text.starts_with('/') => ("looks like a path", format!("unix:{text}")),
-            _ if bare.parse::<std::net::Ipv6Addr>().is_ok() => ("has no port", format!("[{bare}]:1025")),
-            _ if text.parse::<std::net::Ipv4Addr>().is_ok() => ("has no port", format!("{text}:1025")),
+            _ if bare.parse::<std::net::Ipv6Addr>().is_ok() => ("has no port", format!("[{bare}]:{usual}")),
+            _ if text.parse::<std::net::Ipv4Addr>().is_ok() => ("has no port", format!("{text}:{usual}")),
             _ if host.parse::<std::net::IpAddr>().is_ok() && !port_is_right => {
-                ("has a port that is none", format!("{host}:{port}"))
+                ("has a port that is no number up to 65535", format!("{host}:{port}"))
             }
             _ => ("is no address and port", format!("127.0.0.1:{port}")),
         };
@@ -124,7 +126,7 @@ mod tests {
         for text in
             ["127.0.0.1:1025", "0.0.0.0:25", "[::1]:1025", "[::]:0", "unix:/run/p/smtp.sock", "unix:s"]
         {
-            assert_eq!(Bind::parse(text).map(|b| b.to_string()).as_deref(), Ok(text));
+            assert_eq!(Bind::parse(text, 1025).map(|b| b.to_string()).as_deref(), Ok(text));
         }
     }
 
@@ -141,13 +143,13 @@ mod tests {
             ("127.0.0.1:99999", "127.0.0.1:1025"),
             ("mail.example.org:25", "127.0.0.1:25"),
             ("/run/p.sock", "unix:/run/p.sock"),
-            ("unix:", "unix:/run/pillarbox/smtp.sock"),
-            ("unix:/a b", "unix:/run/pillarbox/smtp.sock"),
+            ("unix:", "unix:/run/pillarbox/mail.sock"),
+            ("unix:/a b", "unix:/run/pillarbox/mail.sock"),
             ("", "127.0.0.1:1025 for this host alone, 0.0.0.0:1025 for every network of it"),
         ] {
-            assert_eq!(Bind::parse(text).map_err(|e| e.instead), Err(instead.to_owned()), "{text}");
+            assert_eq!(Bind::parse(text, 1025).map_err(|e| e.instead), Err(instead.to_owned()), "{text}");
         }
-        assert!(Bind::parse(&format!("unix:/{}", "x".repeat(107))).is_err());
+        assert!(Bind::parse(&format!("unix:/{}", "x".repeat(107)), 1).is_err());
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
             ("[::]:1", false),
             ("192.0.2.1:1", false),
         ] {
-            assert_eq!(Bind::parse(text).map(|b| b.is_local()), Ok(local), "{text}");
+            assert_eq!(Bind::parse(text, 1025).map(|b| b.is_local()), Ok(local), "{text}");
         }
     }
 
@@ -178,7 +180,7 @@ mod tests {
             ("unix:/a", "unix:/a", true),
             ("unix:/a", "unix:/b", false),
         ] {
-            let (a, b) = (Bind::parse(a).expect(a), Bind::parse(b).expect(b));
+            let (a, b) = (Bind::parse(a, 1).expect(a), Bind::parse(b, 1).expect(b));
             assert_eq!(a.clashes_with(&b), clash, "{a} {b}");
             assert_eq!(b.clashes_with(&a), clash, "{b} {a}");
         }

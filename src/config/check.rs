@@ -58,8 +58,8 @@ impl Check<'_> {
         // All of them first, so that no fault hides another one.
         let hostname = self.domain(&keys::HOSTNAME);
         let data_dir = self.data_dir(data_dir);
-        let smtp = self.binds(&keys::SMTP);
-        let pop3 = self.binds(&keys::POP3);
+        let smtp = self.binds(&keys::SMTP, 1025);
+        let pop3 = self.binds(&keys::POP3, 1110);
         let mode = self.choice(&keys::MODE, &[("open", Mode::Open), ("closed", Mode::Closed)]);
         let domains = self.domains();
         let tag_separator = self.tag_separator();
@@ -160,10 +160,10 @@ impl Check<'_> {
     }
 
     /// The places that are sound; the others are faults.
-    fn binds(&mut self, key: &Key) -> Vec<At<Bind>> {
+    fn binds(&mut self, key: &Key, usual_port: u16) -> Vec<At<Bind>> {
         let mut binds = Vec::new();
         for Item { text, place } in self.list(key) {
-            match Bind::parse(&text) {
+            match Bind::parse(&text, usual_port) {
                 Ok(value) => binds.push(At { value, place }),
                 Err(error) => {
                     self.faults.push(Fault::new(

@@ -247,29 +247,39 @@ pub fn is_table(path: &str) -> bool {
     ALL.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The known key or table that is nearest to a path nobody knows. A right name at the wrong place is
-/// nearer than any misspelling.
+/// The known key that is nearest to a path nobody knows. A right name at the wrong place is nearer
+/// than any misspelling.
 #[must_use]
 pub fn nearest(path: &str) -> &'static str {
+    /// What another table weighs, in letters.
+    const OTHER_TABLE: usize = 3;
     let leaf = path.rsplit_once('.').map_or(path, |(_, leaf)| leaf);
     if let Some(key) = ALL.iter().find(|key| key.leaf() == leaf) {
         return key.path;
     }
-    let tables = ALL.iter().filter_map(|key| key.path.split_once('.').map(|(table, _)| table));
-    let names = ALL.iter().map(|key| key.path).chain(tables);
-    let by_leaf = |name: &str| {
-        let known = name.rsplit_once('.').map_or(name, |(_, leaf)| leaf);
-        strsim::osa_distance(known, leaf) + 1
+    let distance = |key: &&Key| {
+        let elsewhere = strsim::osa_distance(key.leaf(), leaf) + OTHER_TABLE;
+        strsim::osa_distance(key.path, path).min(elsewhere)
     };
-    names.min_by_key(|name| strsim::osa_distance(name, path).min(by_leaf(name))).unwrap_or(HOSTNAME.path)
+    ALL.iter().min_by_key(distance).map_or(HOSTNAME.path, |key| key.path)
+}
+
+/// The known table that is nearest to one nobody knows.
+#[must_use]
+pub fn nearest_table(path: &str) -> &'static str {
+    let tables = ALL.iter().filter_map(|key| key.path.split_once('.').map(|(table, _)| table));
+    tables.min_by_key(|table| strsim::osa_distance(table, path)).unwrap_or("listen")
 }
 
 /// The variable of ours that is nearest to a name nobody knows.
 #[must_use]
 pub fn nearest_variable(name: &str) -> String {
-    let name = name.to_ascii_uppercase();
-    let names = ALL.iter().map(Key::variable).chain([LOG_VARIABLE.to_owned()]);
-    names.min_by_key(|known| strsim::osa_distance(known, &name)).unwrap_or_else(|| HOSTNAME.variable())
+    let upper = name.to_ascii_uppercase();
+    if strsim::osa_distance(LOG_VARIABLE, &upper) <= 1 {
+        return LOG_VARIABLE.to_owned();
+    }
+    let path = upper.strip_prefix(PREFIX).unwrap_or(&upper).replace("__", ".").to_ascii_lowercase();
+    by_path(nearest(&path)).unwrap_or(&HOSTNAME).variable()
 }
 
 #[cfg(test)]
@@ -286,14 +296,16 @@ mod tests {
             ("listen.message_size", "limits.message_size"),
             ("message_size", "limits.message_size"),
             ("smtp", "listen.smtp"),
-            ("limit", "limits"),
-            ("acounts", "accounts"),
-            ("listen.imap", "listen.lmtp"),
+            ("limits.max_size", "limits.message_size"),
+            ("listen.imap", "listen.smtp"),
         ] {
             assert_eq!(nearest(written), meant, "{written}");
         }
+        assert_eq!(nearest_table("limit"), "limits");
+        assert_eq!(nearest_table("acounts"), "accounts");
         assert_eq!(nearest_variable("PILLARBOX_LISTEN_SMTP"), "PILLARBOX_LISTEN__SMTP");
         assert_eq!(nearest_variable("PILLARBOX_DATADIR"), "PILLARBOX_DATA_DIR");
+        assert_eq!(nearest_variable("PILLARBOX_HOST"), "PILLARBOX_HOSTNAME");
         assert_eq!(nearest_variable("PILLARBOX_LOGS"), "PILLARBOX_LOG");
     }
 

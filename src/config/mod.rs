@@ -137,7 +137,7 @@ pub struct Sources {
 /// Reads and checks the configuration.
 ///
 /// # Errors
-/// Every [`Fault`], in the order file, environment, then what only shows when all is put together.
+/// Every [`Fault`]: those of the file by line, then the others.
 pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
     let mut raw = Raw::default();
     let mut faults = Vec::new();
@@ -150,15 +150,17 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
         }
     }
     raw.read_environment(sources.environment.iter().cloned(), &mut faults);
-    let checked = check::check(&raw, sources.data_dir.as_deref());
-    match checked {
-        Ok(config) if faults.is_empty() => Ok(Config { file: file.cloned(), ..config }),
-        Ok(_) => Err(faults),
-        Err(more) => {
-            faults.extend(more);
-            Err(faults)
-        }
+    match check::check(&raw, sources.data_dir.as_deref()) {
+        Ok(config) if faults.is_empty() => return Ok(Config { file: file.cloned(), ..config }),
+        Ok(_) => {}
+        Err(more) => faults.extend(more),
     }
+    // In the order in which their writer goes through the file.
+    faults.sort_by_key(|fault| match fault.place {
+        Place::File { line, .. } => line.unwrap_or_default(),
+        _ => usize::MAX,
+    });
+    Err(faults)
 }
 
 fn read(path: &Path) -> Result<String, Fault> {

@@ -83,11 +83,13 @@ impl Raw {
     where
         I: IntoIterator<Item = (OsString, OsString)>,
     {
-        // Sorted, so that faults come in the same order each time.
-        let ours: BTreeMap<_, _> = environment
+        // Sorted, so that faults come in the same order each time; the log's own variable is last,
+        // since it is the one that counts.
+        let mut ours: Vec<_> = environment
             .into_iter()
             .filter(|(name, _)| name.as_encoded_bytes().starts_with(keys::PREFIX.as_bytes()))
             .collect();
+        ours.sort_by_key(|(name, _)| (name == keys::LOG_VARIABLE, name.clone()));
         for (name, value) in ours {
             let name = name.to_string_lossy().into_owned();
             let place = Place::Environment(name.clone());
@@ -171,6 +173,11 @@ fn of_text(key: &Key, text: &str, place: &Place) -> Result<Value, Fault> {
     }
 }
 
+/// What was probably meant by a path nobody knows: a table for a table, a key for a value.
+fn nearest(path: &str, written: &DeValue<'_>) -> &'static str {
+    if matches!(written, DeValue::Table(_)) { keys::nearest_table(path) } else { keys::nearest(path) }
+}
+
 /// One walk over one file.
 struct Walk<'a> {
     path: Arc<Path>,
@@ -223,10 +230,10 @@ impl Walk<'_> {
                     instead: format!("write [{path}] on a line of its own and its keys below it"),
                     key: Some(path),
                 }),
-                (None, _) => self.faults.push(Fault {
+                (None, written) => self.faults.push(Fault {
                     place,
                     wrong: "is not a key of the configuration".into(),
-                    instead: format!("did you mean {}?", keys::nearest(&path)),
+                    instead: format!("did you mean {}?", nearest(&path, written)),
                     key: Some(quoted(&path).trim_matches('"').to_owned()),
                 }),
             }

@@ -84,11 +84,8 @@ pub fn size(text: &str) -> Result<Size, UnitError> {
         return refuse(format!("{shown} is not a size"), "25 MiB");
     };
     match octets {
-        0 => refuse(
-            format!("{shown} is no size"),
-            "off where there shall be no limit, or a size such as 1 MiB",
-        ),
-        octets if octets > OCTETS_MAX => refuse(format!("{shown} is too large"), "off or a smaller size"),
+        0 => refuse(format!("{shown} is no size (no limit is \"off\")"), "1 MiB"),
+        octets if octets > OCTETS_MAX => refuse(format!("{shown} is too large"), "1 TiB"),
         octets => Ok(Size::Octets(octets)),
     }
 }
@@ -101,10 +98,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     let trimmed = text.trim();
     let shown = quoted(text);
     if trimmed.bytes().all(|b| b.is_ascii_digit()) && !trimmed.is_empty() {
-        return refuse(
-            format!("{shown} has no unit"),
-            format!("{trimmed}s for seconds or {trimmed}m for minutes"),
-        );
+        return refuse(format!("{shown} has no unit (ms, s, m or h)"), format!("{trimmed}s"));
     }
     let Ok(duration) = trimmed.parse::<SignedDuration>() else {
         // Days and longer are no fixed number of seconds to the reader of durations, and no time

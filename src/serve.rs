@@ -18,6 +18,7 @@ use crate::smtp::session::Terms;
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
 use crate::wire::dot;
 use crate::{pop3, smtp};
+use futures_util::FutureExt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt::Write as _;
 use std::future::Future;
@@ -177,14 +178,13 @@ async fn finish(end: End, drain: &Drain, store: &Store, mut signals: Signals) ->
     if let Drained::Cut(sessions) = drained {
         warn!(sessions, "cut sessions that did not finish in {} s", grace.as_secs());
     }
-    match end {
-        // It may have failed while the last sessions were let finish.
-        End::Signal(_) if store.is_broken() => Err(ServeError::Broken(store.broken().await)),
-        End::Signal(_) => {
+    // The disk may have failed while the last sessions were let finish.
+    match (end, store.broken().now_or_never()) {
+        (End::Broken(reason), _) | (End::Signal(_), Some(reason)) => Err(ServeError::Broken(reason)),
+        (End::Signal(_), None) => {
             info!("stopped");
             Ok(())
         }
-        End::Broken(reason) => Err(ServeError::Broken(reason)),
     }
 }
 
@@ -237,7 +237,7 @@ fn open_doors(config: &Config, store: &Store, drain: &Drain) -> Result<(String, 
     for door in pop3_doors {
         let context = pop3_context.clone();
         let session = move |conn: Conn, peer: Peer| pop3::server::serve(conn, peer, context.clone());
-        open_door(door, &limits, drain, pop3::reply::TOO_MANY_CONNECTIONS, session);
+        open_door(door, &limits, drain, Reply::TOO_MANY_CONNECTIONS, session);
     }
     Ok((ready, sockets))
 }

@@ -185,14 +185,14 @@ impl Driver {
         Ok(heard)
     }
 
-    /// Waits until the peer has taken most of what it was sent.
+    /// Waits until the peer has taken so much that there is room for more.
     async fn relieve(&mut self) -> Result<(), End> {
-        if self.conn.output().len() < OUTPUT_OCTETS_MAX {
-            return Ok(());
+        while self.conn.output().len() >= OUTPUT_OCTETS_MAX {
+            let taken = self.conn.send_some(self.context.timeout);
+            unless_evicted(self.maildrop.as_ref(), taken).await.ok_or(End::Evicted)??;
+            // A peer that takes anything at all is alive, however slow its line is.
+            self.touch();
         }
-        let taken = self.conn.relieve(self.context.timeout);
-        unless_evicted(self.maildrop.as_ref(), taken).await.ok_or(End::Evicted)??;
-        self.touch();
         Ok(())
     }
 

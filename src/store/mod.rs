@@ -101,9 +101,7 @@ impl Store {
         };
         let leases = Arc::default();
         let _house_work = stop.drop_guard();
-        Ok(Store {
-            inner: Arc::new(Inner { engine, policy, writer, leases, health, tenancy, _house_work }),
-        })
+        Ok(Store { inner: Arc::new(Inner { engine, policy, writer, leases, health, tenancy, _house_work }) })
     }
 
     /// Where mail for `to` goes. `declared_octets` is the SIZE that the sender announced.

@@ -102,8 +102,10 @@ pub enum OpenError {
         known: i64,
     },
     /// The SQLite in this program is too old to be trusted.
-    #[error("this program was built with SQLite {0}; versions before 3.51.3 can damage a database, build it \
-             with the bundled one")]
+    #[error(
+        "this program was built with SQLite {0}; versions before 3.51.3 can damage a database, build it \
+             with the bundled one"
+    )]
     OldSqlite(String),
     /// A setting that the promises rest on did not take.
     #[error("{file}: SQLite does not keep to {setting} (it says {got}); the file system may not support it",

@@ -134,9 +134,8 @@ pub(super) async fn route(
     }
     // A message has at least one octet: a mailbox that is exactly full takes none.
     let octets = declared_octets.unwrap_or(1).max(1);
-    let full = walk.found.iter().find(|name| {
-        !policy.has_room(walk.facts.mailboxes.get(&name.to_string()), octets)
-    });
+    let full =
+        walk.found.iter().find(|name| !policy.has_room(walk.facts.mailboxes.get(&name.to_string()), octets));
     Ok(match full {
         Some(name) => Route::Full(name.clone()),
         None => Route::Mailboxes(walk.found),

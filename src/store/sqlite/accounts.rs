@@ -1,8 +1,8 @@
 //! Changes of accounts and aliases, each checked and made inside of the transaction of its batch.
 
 use super::read::{self, ACCOUNT, origin};
-use super::write::{Sql, expunge};
 use super::to_db;
+use super::write::{Sql, expunge};
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
 use crate::store::accounts::{AccountError, Alias, AliasName, Origin, leads_back};
@@ -95,7 +95,10 @@ async fn add_alias(connection: &mut SqliteConnection, alias: &Alias, targets: Ta
             let text = target.to_string();
             let found = mailbox(connection, &text).await?;
             let is_account = found.is_some_and(|(_, origin)| origin == Origin::Account);
-            if !is_account && !is_alias(connection, &text).await? && alias.name != AliasName::Address(target.clone()) {
+            if !is_account
+                && !is_alias(connection, &text).await?
+                && alias.name != AliasName::Address(target.clone())
+            {
                 return Ok(Err(AccountError::NoTarget(target.clone())));
             }
         }

@@ -12,8 +12,8 @@ use crate::store::accounts::Origin;
 use crate::store::engine::{Done, Op, Takes};
 use crate::store::outcome::Error;
 use bytes::Bytes;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -294,9 +294,8 @@ const GROW: &str = "\
         FROM json_each(?) WHERE mailbox.id = (value ->> 0)";
 
 static GROW_AND_COMMIT: LazyLock<String> = LazyLock::new(|| format!("{GROW}; COMMIT"));
-static ONE_AND_COMMIT: LazyLock<String> = LazyLock::new(|| {
-    format!("{BODY_INSERT}{BODY_VALUES}; {MESSAGE_INSERT}{MESSAGE_VALUES}; {GROW}; COMMIT")
-});
+static ONE_AND_COMMIT: LazyLock<String> =
+    LazyLock::new(|| format!("{BODY_INSERT}{BODY_VALUES}; {MESSAGE_INSERT}{MESSAGE_VALUES}; {GROW}; COMMIT"));
 static BODY_INSERTS: LazyLock<[String; 4]> = LazyLock::new(|| inserts(BODY_INSERT, BODY_VALUES));
 static MESSAGE_INSERTS: LazyLock<[String; 4]> = LazyLock::new(|| inserts(MESSAGE_INSERT, MESSAGE_VALUES));
 

@@ -66,7 +66,8 @@ impl Space {
     pub(super) fn has_room(&self, octets: u64, unused: u64) -> bool {
         let wal = self.wal_octets();
         let database_grows = (wal + octets).saturating_sub(unused);
-        let missing = if self.keeper && !self.has_reserve.load(Ordering::Relaxed) { RESERVE_OCTETS } else { 0 };
+        let missing =
+            if self.keeper && !self.has_reserve.load(Ordering::Relaxed) { RESERVE_OCTETS } else { 0 };
         self.free_octets() >= MARGIN_OCTETS + missing + octets + database_grows
     }
 

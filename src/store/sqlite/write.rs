@@ -31,11 +31,7 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        file: PathBuf,
-        default_quota: Option<u64>,
-    ) -> Writing {
+    pub(super) fn new(connection: SqliteConnection, file: PathBuf, default_quota: Option<u64>) -> Writing {
         Writing { connection, file, default_quota }
     }
 
@@ -159,9 +155,7 @@ async fn transact(
                 let deleted = expunge(pending.flush().await?, *mailbox, ids).await?;
                 Ok(Done::Expunged(usize::try_from(deleted).unwrap_or(0)))
             }
-            Op::Account(change) => {
-                Ok(Done::Account(accounts::change(pending.flush().await?, change).await?))
-            }
+            Op::Account(change) => Ok(Done::Account(accounts::change(pending.flush().await?, change).await?)),
         });
     }
     pending.commit().await?;
@@ -257,4 +251,3 @@ pub(super) async fn expunge(
     sqlx::query("DELETE FROM chosen").execute(connection).await?;
     Ok(u64::try_from(deleted).unwrap_or(0))
 }
-

@@ -28,6 +28,8 @@ const fn fixed(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
 }
 
 fn told(code: u16, enhanced: &'static str, text: String) -> Reply {
+    // RFC 5321 §4.5.3.1.5: a line of a reply has at most 512 octets. So nothing that a client said
+    // is repeated, which also leaves no way to make the server say a forged line.
     Reply { code, enhanced, text: Cow::Owned(text) }
 }
 
@@ -98,7 +100,7 @@ impl Reply {
         told(250, "2.0.0", format!("queued as {}", receipt.queue_id()))
     }
 
-    /// A chunk that is not the last was taken (RFC 3030 §4.2).
+    /// A chunk that is not the last was taken (RFC 3030 §2).
     pub(super) fn chunk_taken(octets: u64) -> Reply {
         told(250, "2.0.0", format!("{octets} octets received"))
     }
@@ -292,6 +294,7 @@ mod tests {
     }
 
     // proves: RFC 2034 §4
+    // proves: RFC 5321 §4.5.3.1.5
     #[test]
     fn each_reply_has_a_code_of_its_class_and_lines_that_every_client_can_read() {
         for reply in every_reply() {
@@ -306,7 +309,6 @@ mod tests {
             let text = wire(&reply);
             let lines: Vec<&str> = text.split_terminator("\r\n").collect();
             for (at, line) in lines.iter().enumerate() {
-                // RFC 5321 §4.5.3.1.5 asks for at most 512 octets with the CRLF.
                 assert!(line.len() <= 510 && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?}");
                 let dash = if at + 1 == lines.len() { " " } else { "-" };
                 assert!(line.starts_with(&format!("{}{dash}{}", reply.code, reply.enhanced)), "{line:?}");

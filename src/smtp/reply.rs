@@ -216,7 +216,6 @@ mod tests {
     use crate::mail::address::{Address, AddressError};
     use crate::mail::ids::QueueId;
     use crate::smtp::path::PathError;
-    use crate::store::testing;
 
     fn wire(reply: &Reply) -> String {
         let mut out = BytesMut::new();
@@ -283,7 +282,7 @@ mod tests {
             Reply::CONFUSED,
             Reply::greeting("mx.example.org"),
             Reply::hello("mx.example.org", &["PIPELINING".into(), "8BITMIME".into()]),
-            Reply::accepted(&testing::receipt(QueueId::from_random(0))),
+            Reply::accepted(&Receipt::pretended(QueueId::from_random(0))),
             Reply::chunk_taken(u64::MAX),
             Reply::too_big(u64::MAX),
         ];
@@ -318,7 +317,7 @@ mod tests {
 
     #[test]
     fn replies_look_as_the_standard_wants_them() {
-        let receipt = testing::receipt(QueueId::from_random(0));
+        let receipt = Receipt::pretended(QueueId::from_random(0));
         assert_eq!(wire(&Reply::accepted(&receipt)), "250 2.0.0 queued as 000000000000\r\n");
         assert_eq!(wire(&Reply::greeting("mx.example.org")), "220 mx.example.org ESMTP Pillarbox\r\n");
         let ehlo = Reply::hello("mx.example.org", &["PIPELINING".into(), "SIZE 10".into()]);

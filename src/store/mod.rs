@@ -6,8 +6,6 @@ pub mod maildrop;
 pub mod outcome;
 pub mod reader;
 pub mod staging;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 
 use crate::auth::outcome::Login;
 use crate::mail::address::{Address, Domain, MailboxName};

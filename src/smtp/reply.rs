@@ -28,6 +28,8 @@ const fn fixed(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
 }
 
 fn told(code: u16, enhanced: &'static str, text: String) -> Reply {
+    // RFC 5321 §4.5.3.1.5: a line of a reply has at most 512 octets. So nothing that a client said
+    // is repeated, which also leaves no way to make the server say a forged line.
     Reply { code, enhanced, text: Cow::Owned(text) }
 }
 
@@ -98,7 +100,7 @@ impl Reply {
         told(250, "2.0.0", format!("queued as {}", receipt.queue_id()))
     }
 
-    /// A chunk that is not the last was taken (RFC 3030 §4.2).
+    /// A chunk that is not the last was taken (RFC 3030 §2).
     pub(super) fn chunk_taken(octets: u64) -> Reply {
         told(250, "2.0.0", format!("{octets} octets received"))
     }
@@ -214,7 +216,6 @@ mod tests {
     use crate::mail::address::{Address, AddressError};
     use crate::mail::ids::QueueId;
     use crate::smtp::path::PathError;
-    use crate::store::testing;
 
     fn wire(reply: &Reply) -> String {
         let mut out = BytesMut::new();
@@ -281,7 +282,7 @@ mod tests {
             Reply::CONFUSED,
             Reply::greeting("mx.example.org"),
             Reply::hello("mx.example.org", &["PIPELINING".into(), "8BITMIME".into()]),
-            Reply::accepted(&testing::receipt(QueueId::from_random(0))),
+            Reply::accepted(&Receipt::pretended(QueueId::from_random(0))),
             Reply::chunk_taken(u64::MAX),
             Reply::too_big(u64::MAX),
         ];
@@ -292,6 +293,7 @@ mod tests {
     }
 
     // proves: RFC 2034 §4
+    // proves: RFC 5321 §4.5.3.1.5
     #[test]
     fn each_reply_has_a_code_of_its_class_and_lines_that_every_client_can_read() {
         for reply in every_reply() {
@@ -306,7 +308,6 @@ mod tests {
             let text = wire(&reply);
             let lines: Vec<&str> = text.split_terminator("\r\n").collect();
             for (at, line) in lines.iter().enumerate() {
-                // RFC 5321 §4.5.3.1.5 asks for at most 512 octets with the CRLF.
                 assert!(line.len() <= 510 && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?}");
                 let dash = if at + 1 == lines.len() { " " } else { "-" };
                 assert!(line.starts_with(&format!("{}{dash}{}", reply.code, reply.enhanced)), "{line:?}");
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn replies_look_as_the_standard_wants_them() {
-        let receipt = testing::receipt(QueueId::from_random(0));
+        let receipt = Receipt::pretended(QueueId::from_random(0));
         assert_eq!(wire(&Reply::accepted(&receipt)), "250 2.0.0 queued as 000000000000\r\n");
         assert_eq!(wire(&Reply::greeting("mx.example.org")), "220 mx.example.org ESMTP Pillarbox\r\n");
         let ehlo = Reply::hello("mx.example.org", &["PIPELINING".into(), "SIZE 10".into()]);

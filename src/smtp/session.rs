@@ -179,11 +179,11 @@ impl Session {
         }
     }
 
-    /// Whether a part of a message has come in and the rest may follow. When not, whatever was kept
-    /// of a message can be thrown away.
+    /// Whether a message comes in, or has come in part. When not, whatever was kept of one can be
+    /// thrown away.
     #[must_use]
-    pub fn is_between_chunks(&self) -> bool {
-        matches!(self.phase, Phase::Chunks(..))
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::Receiving(_) | Phase::ReceivingChunk(..) | Phase::Chunks(..))
     }
 
     /// Takes what happened, says what to do.

@@ -237,7 +237,7 @@ fn open_doors(config: &Config, store: &Store, drain: &Drain) -> Result<(String, 
     for door in pop3_doors {
         let context = pop3_context.clone();
         let session = move |conn: Conn, peer: Peer| pop3::server::serve(conn, peer, context.clone());
-        open_door(door, &limits, drain, Reply::TOO_MANY_CONNECTIONS, session);
+        open_door(door, &limits, drain, pop3::reply::Reply::TOO_MANY_CONNECTIONS, session);
     }
     Ok((ready, sockets))
 }

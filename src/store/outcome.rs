@@ -45,8 +45,9 @@ impl Expunged {
     }
 
     /// A proof that proves nothing, for tests of the sentence that rests on it.
-    #[cfg(test)]
-    pub(crate) fn pretended(messages: usize) -> Expunged {
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn pretended(messages: usize) -> Expunged {
         Expunged::new(messages)
     }
 

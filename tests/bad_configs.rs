@@ -4,6 +4,8 @@
 //! of a fault without the name of the file. `# env: NAME=VALUE` sets a variable. All faults have to
 //! be said and no other one.
 
+#![allow(clippy::panic, clippy::expect_used)] // helpers of tests may
+
 use pillarbox::config::{self, Config, Sources};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

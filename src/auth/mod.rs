@@ -1,6 +1,7 @@
 //! Who may open which mailbox, and how fast one may guess.
 
 pub mod outcome;
+pub mod password;
 
 use crate::mail::address::Domain;
 use crate::mail::peer::Peer;

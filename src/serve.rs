@@ -2,13 +2,13 @@
 
 use crate::config::Config;
 
-/// Whether the data directory outlives the server.
+/// Whether the mail outlives the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ephemeral {
-    /// The directory of the configuration, which stays.
-    No,
-    /// One that is made for this run and removed at its end.
-    Yes,
+pub enum Lifetime {
+    /// The data directory of the configuration.
+    Kept,
+    /// A directory that is made for this run and removed at its end.
+    Ephemeral,
 }
 
 /// Why the server could not run: one sentence for the operator.
@@ -24,6 +24,6 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], for the operator.
 #[allow(clippy::needless_pass_by_value)]
-pub fn run(_config: Config, _ephemeral: Ephemeral) -> Result<(), ServeError> {
+pub fn run(_config: Config, _lifetime: Lifetime) -> Result<(), ServeError> {
     Err(ServeError::Missing)
 }

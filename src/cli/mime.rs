@@ -295,5 +295,4 @@ fn last_component(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "mime_tests.rs"]
 mod tests;

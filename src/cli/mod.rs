@@ -15,7 +15,7 @@ pub mod text;
 use crate::config::units::{self, Size, UnitError};
 use crate::mail::address::{Address, AddressError};
 use crate::mail::ids::MsgNo;
-use crate::serve::{self, Ephemeral};
+use crate::serve::{self, Lifetime};
 use crate::store::accounts::AliasName;
 use account::Form;
 use clap::error::ErrorKind;
@@ -264,8 +264,8 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
     let source = |stdin| if stdin { Source::StandardInput } else { Source::Terminal };
     match command {
         Command::Serve { ephemeral } => {
-            let ephemeral = if ephemeral { Ephemeral::Yes } else { Ephemeral::No };
-            serve::run(config, ephemeral).map_err(Failure::because)
+            let lifetime = if ephemeral { Lifetime::Ephemeral } else { Lifetime::Kept };
+            serve::run(config, lifetime).map_err(Failure::because)
         }
         Command::Check => check::run(&config, out),
         Command::Ready { wait } => ready::run(&config, wait, out),

@@ -15,6 +15,7 @@
 //! - [`serve`]: the assembly, the only place that knows every module.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod log;
 pub mod mail;

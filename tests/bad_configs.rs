@@ -4,6 +4,8 @@
 //! of a fault without the name of the file. `# env: NAME=VALUE` sets a variable. All faults have to
 //! be said and no other one.
 
+#![allow(clippy::panic, clippy::expect_used)] // helpers of tests may
+
 use pillarbox::config::{self, Config, Sources};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -138,6 +140,27 @@ fn warnings(toml: &str) -> Vec<String> {
     raw.read_file(Path::new("p.toml"), toml, &mut faults);
     assert_eq!(faults, []);
     config::check::check(&raw, None).unwrap_or_else(|faults| panic!("{faults:?}")).warnings
+}
+
+fn is_sound(toml: &str) -> bool {
+    let mut raw = config::raw::Raw::default();
+    let mut faults = Vec::new();
+    raw.read_file(Path::new("p.toml"), toml, &mut faults);
+    faults.is_empty() && config::check::check(&raw, None).is_ok()
+}
+
+// proves: RFC 5321 §4.5.3.1.7
+// proves: RFC 5321 §4.5.3.1.8
+#[test]
+fn the_bounds_that_the_standard_demands_cannot_be_lowered() {
+    for (toml, sound) in [
+        ("limits.message_size = 65536", true),
+        ("limits.message_size = 65535", false),
+        ("limits.recipients = 100", true),
+        ("limits.recipients = 99", false),
+    ] {
+        assert_eq!(is_sound(toml), sound, "{toml}");
+    }
 }
 
 // proves: RFC 5321 §4.5.3.2.7

@@ -129,7 +129,8 @@ mod tests {
             lines in proptest::collection::vec("[.a\r]{0,4}", 0..12),
             size in 1..9usize,
         ) {
-            let message: String = lines.iter().map(|line| format!("{}\r\n", line.replace('\r', " "))).collect();
+            let line = |line: &String| format!("{}\r\n", line.replace('\r', " "));
+            let message: String = lines.iter().map(line).collect();
             let wire = sent(message.as_bytes(), Part::Whole, size);
             let mut unstuffer = Unstuffer::new(Transparency::Dots, BareNewline::Refuse);
             let mut back = BytesMut::new();

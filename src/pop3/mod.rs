@@ -22,10 +22,10 @@
 //!
 //! | state | what holds there |
 //! | --- | --- |
-//! | `Authorization { user }` | no mailbox is open; `user` is the name of the last USER, forgotten with every PASS |
+//! | `Authorization { user }` | no mailbox is open; `user` is the name of the last USER until a PASS |
 //! | `Opening` | the driver checks credentials and opens the mailbox; no command is read meanwhile |
 //! | `Transaction(Marks)` | the driver holds the lease; numbers and sizes are fixed; nothing is deleted yet |
-//! | `Updating` | the driver has given the lease and the marked ids to the store; no command is read meanwhile |
+//! | `Updating` | the store has the lease and the marked ids; no command is read meanwhile |
 //! | `Closed` | nothing is held; every event is answered by closing |
 //!
 //! | event | Authorization | Transaction |

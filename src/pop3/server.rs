@@ -1,6 +1,6 @@
 //! The driver: carries bytes and questions between one session, its socket and the store.
 //!
-//! It decides nothing. What it must keep: the mailbox is held as long as [`Driver::maildrop`] is
+//! It decides nothing. What it must keep: the mailbox is held as long as the `maildrop` of the driver is
 //! there; a future of the store is never raced against anything; waits for the peer, and only
 //! those, also end when another session takes the mailbox over.
 
@@ -83,12 +83,14 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
         driver.maildrop = None;
         let Driver { conn, context, tally, .. } = driver;
         let ended = match ended {
-            Ok(()) => conn.close(CLOSE_PATIENCE.min(context.timeout)).await.map_err(End::from),
+            Ok(reason) => {
+                conn.close(CLOSE_PATIENCE.min(context.timeout)).await.map(|()| reason).map_err(End::from)
+            }
             Err(end) => Err(end),
         };
         let Tally { retrieved, deleted } = tally;
         match ended {
-            Ok(()) => info!(retrieved, deleted, "session ended"),
+            Ok(reason) => info!(retrieved, deleted, reason, "session ended"),
             Err(end @ (End::Torn(..) | End::Short { .. })) => {
                 error!(retrieved, deleted, reason = %end, "session cut");
             }
@@ -129,17 +131,29 @@ impl Heard {
             Heard::Stop => Event::Stop,
         }
     }
+
+    /// What ends a session that its client did not end, for the log.
+    fn interruption(&self) -> Option<&'static str> {
+        match self {
+            Heard::Line(_) => None,
+            Heard::Idle => Some("no command for too long"),
+            Heard::Evicted => Some("another session has taken the mailbox over"),
+            Heard::Stop => Some("the server is stopping"),
+        }
+    }
 }
 
 impl Driver {
-    /// Runs the session until it wants to close.
-    async fn run(&mut self, greeting: Reply) -> Result<(), End> {
+    /// Runs the session until it wants to close; returns why, for the log.
+    async fn run(&mut self, greeting: Reply) -> Result<&'static str, End> {
+        let mut interruption = None;
         let mut step = Step { say: Some(greeting), next: Next::Read };
         loop {
             step = match step.next {
                 Next::Read => {
                     self.say(step.say);
                     let heard = self.hear().await?;
+                    interruption = heard.interruption();
                     self.session.step(heard.event())
                 }
                 Next::Send(payload) => {
@@ -152,8 +166,9 @@ impl Driver {
                     self.session.step(Event::Answer(answer))
                 }
                 Next::Close => {
+                    let quit = step.say.as_ref().is_some_and(Reply::is_ok);
                     self.say(step.say);
-                    return Ok(());
+                    return Ok(interruption.unwrap_or(if quit { "quit" } else { "refused" }));
                 }
             };
         }

@@ -118,8 +118,6 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`] when the store takes nothing at the moment.
-    // The first slice writes the first row; that this may be asked for is the caller's business.
-    #[expect(clippy::unused_async, reason = "another engine may have to begin a body by asking")]
     pub async fn stage(&self) -> Result<Staging, Error> {
         self.inner.health.check()?;
         Ok(Staging::new(Arc::clone(&self.inner)))

@@ -94,15 +94,23 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     Ok(())
 }
 
-/// The end: the WAL goes into the database and the connections are closed.
+/// The end: the WAL goes into the database and the connections are closed. Whoever closes the last
+/// one, here or in another process, removes the WAL.
 pub(super) async fn close(sqlite: &Sqlite) {
     sqlite.readers.close().await;
-    let Some(checkpoints) = &sqlite.checkpoints else { return };
-    let _held = sqlite.writing.lock().await;
-    if let Some(mut connection) = checkpoints.connection.lock().await.take() {
-        if let Err(error) = run(&mut connection, TRUNCATE).await {
+    let mut writing = sqlite.writing.lock().await;
+    let writer = writing.end();
+    let checkpoints = match &sqlite.checkpoints {
+        Some(checkpoints) => checkpoints.connection.lock().await.take(),
+        None => None,
+    };
+    let mut connections: Vec<SqliteConnection> = checkpoints.into_iter().collect();
+    for connection in &mut connections {
+        if let Err(error) = run(connection, TRUNCATE).await {
             tracing::warn!(%error, "the last checkpoint failed; the next start does it");
         }
+    }
+    for connection in connections.into_iter().chain(writer) {
         if let Err(error) = connection.close().await {
             tracing::warn!(%error, "a connection could not be closed");
         }

@@ -25,23 +25,30 @@ pub(super) type Sql<T> = Result<T, sqlx::Error>;
 
 /// The connection that writes.
 pub(super) struct Writing {
-    connection: SqliteConnection,
+    /// `None` once the store is closed.
+    connection: Option<SqliteConnection>,
     file: PathBuf,
     default_quota: Option<u64>,
 }
 
 impl Writing {
     pub(super) fn new(connection: SqliteConnection, file: PathBuf, default_quota: Option<u64>) -> Writing {
-        Writing { connection, file, default_quota }
+        Writing { connection: Some(connection), file, default_quota }
     }
 
     /// Leaves the transaction that failed, on a new connection if the old one cannot.
     async fn leave(&mut self) -> Sql<()> {
-        if let Err(error) = roll_back(&mut self.connection).await {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if let Err(error) = roll_back(connection).await {
             tracing::warn!(%error, "a transaction could not be rolled back; the database is opened anew");
-            self.connection = open::reconnect(&self.file).await?;
+            *connection = open::reconnect(&self.file).await?;
         }
         Ok(())
+    }
+
+    /// Takes the connection away: no change is made any more.
+    pub(super) fn end(&mut self) -> Option<SqliteConnection> {
+        self.connection.take()
     }
 }
 
@@ -83,7 +90,10 @@ async fn attempt(
     batch: &[Op],
     mail: NewMail,
 ) -> Result<Vec<Result<Done, Error>>, Error> {
-    match transact(&mut writing.connection, batch, mail, writing.default_quota).await {
+    let Some(connection) = &mut writing.connection else {
+        return Err(Error::Unavailable("the server is stopping".into()));
+    };
+    match transact(connection, batch, mail, writing.default_quota).await {
         Ok(results) => Ok(results),
         Err(error) => {
             let verdict = sqlite.faults.judge(Doing::Writing, &error);
@@ -122,7 +132,8 @@ async fn has_room(sqlite: &Sqlite, writing: &mut Writing, octets: u64) -> bool {
         return true;
     }
     // Nearly full: now it counts what earlier deletions have left free inside the database.
-    let unused = setup::pragma(&mut writing.connection, "freelist_count").await;
+    let Some(connection) = &mut writing.connection else { return true };
+    let unused = setup::pragma(connection, "freelist_count").await;
     let pages: u64 = unused.ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     sqlite.space.has_room(octets, pages * PAGE_OCTETS)
 }

@@ -123,8 +123,10 @@ proptest! {
         let stream = [TO_DATA, &text, b"\r\n.\r\n"].concat();
         let (want, after) = by_the_letter(&stream[TO_DATA.len()..]);
         let (said, kept) = talk([stream.as_slice()]);
-        let replies: Vec<&str> = said.split_terminator("\r\n").skip_while(|line| !line.starts_with("354")).collect();
-        prop_assert!(replies[1].starts_with(if want.is_some() { "250" } else { "550 5.6.11" }), "{:?}", replies);
+        let lines = said.split_terminator("\r\n");
+        let replies: Vec<&str> = lines.skip_while(|line| !line.starts_with("354")).collect();
+        let verdict = if want.is_some() { "250" } else { "550 5.6.11" };
+        prop_assert!(replies[1].starts_with(verdict), "{:?}", replies);
         prop_assert_eq!(kept.into_iter().map(|message| message.octets).next(), want);
         let (said_later, _) = talk([after]);
         let errors_later = said_later.split_terminator("\r\n").count() - 1;
@@ -166,7 +168,10 @@ proptest! {
     }
 
     #[test]
-    fn chunks_of_any_size_are_counted_without_overflow(sizes in vec(any::<u64>(), 1..6), text in "[a-z]{0,20}") {
+    fn chunks_of_any_size_are_counted_without_overflow(
+        sizes in vec(any::<u64>(), 1..6),
+        text in "[a-z]{0,20}",
+    ) {
         let mut session = BareSmtp::new();
         session.send(&TO_DATA[..TO_DATA.len() - 6]);
         for size in sizes {
@@ -176,7 +181,10 @@ proptest! {
     }
 
     #[test]
-    fn stuffing_and_unstuffing_give_the_message_back(message in message(), cut in any::<prop::sample::Index>()) {
+    fn stuffing_and_unstuffing_give_the_message_back(
+        message in message(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut wire = BytesMut::new();
         let mut stuffer = Stuffer::default();
         stuffer.feed(&message, &mut wire);
@@ -220,9 +228,10 @@ proptest! {
     // proves: RFC 6531 §3.3
     #[test]
     fn an_address_that_is_read_is_written_so_that_it_reads_the_same(
-        text in "(\"([a-z @.\u{e4}]|\\\\[ -~])*\"|[a-z.+\u{e4}]{1,8})@([a-z\u{fc}]{1,5}\\.[a-z]{2}|\\[127\\.0\\.0\\.1\\])",
+        local in "(\"([a-z @.\u{e4}]|\\\\[ -~])*\"|[a-z.+\u{e4}]{1,8})",
+        domain in "([a-z\u{fc}]{1,5}\\.[a-z]{2}|\\[127\\.0\\.0\\.1\\])",
     ) {
-        if let Ok(address) = Address::parse(&text) {
+        if let Ok(address) = Address::parse(&format!("{local}@{domain}")) {
             prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
         }
     }

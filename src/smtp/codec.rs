@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tolerated_newline_becomes_crlf_and_still_ends_nothing() {
+        let mut codec = Codec::new(BareNewline::Normalise);
+        codec.begin(Framing::Dot);
+        let mut input = BytesMut::from(&b"a\n.\r\nb\n.\nc\r\n.\r\nQUIT\r\n"[..]);
+        let text = Bytes::from_static(b"a\r\n.\r\nb\r\n.\r\nc\r\n");
+        assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::Data(text)));
+        assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::End(LineEnds::Sound)));
+        assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::Line(Bytes::from_static(b"QUIT"))));
+    }
+
+    #[test]
     fn half_a_line_at_the_end_is_no_error() {
         let mut codec = Codec::new(BareNewline::Refuse);
         assert_eq!(codec.decode_eof(&mut BytesMut::from(&b"QUI"[..])).unwrap(), None);

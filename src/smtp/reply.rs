@@ -76,7 +76,7 @@ impl Reply {
 
     pub(super) const TOO_MANY_ERRORS: Reply = fixed(421, "4.7.0", "too many errors, closing");
     pub(super) const STOPPING: Reply = fixed(421, "4.3.2", "the server is shutting down, try again later");
-    pub(super) const TIMEOUT: Reply = fixed(421, "4.4.2", "nothing came for too long, closing");
+    pub(super) const TIMEOUT: Reply = fixed(421, "4.4.2", "timeout, closing");
     pub(super) const CONFUSED: Reply = fixed(421, "4.3.0", "internal error, closing");
 
     /// The first words of a session (RFC 5321 §4.2). They tell no version.

@@ -1,0 +1,78 @@
+//! Real mail clients against the real server: each sends or fetches the samples of the corpus, and
+//! the octets are compared. What a client itself adds or changes is named beside it and nothing
+//! else is allowed. A client that is not installed is a failure: `tests/run` installs them all.
+//!
+//! The table of clients and operations is written to `target/tmp/clients.txt`.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
+
+mod support;
+
+#[path = "clients/fetchers.rs"]
+mod fetchers;
+#[path = "clients/senders.rs"]
+mod senders;
+#[path = "clients/table.rs"]
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use support::corpus::{self, Sample};
+
+/// A script of this test.
+fn script(name: &str) -> String {
+    format!("{}/tests/clients/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Fails with the package to install when `program` is not there.
+fn needs(program: &str, package: &str) {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    assert!(found, "{program} is not installed: apt-get install {package}, or let tests/run do it");
+}
+
+/// The first line that a client says of itself.
+fn version(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output().expect("it is installed");
+    let line = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned();
+    line.split(" (").next().unwrap_or_default().chars().take(40).collect()
+}
+
+/// Runs a client, which must succeed.
+#[track_caller]
+fn succeed(what: &str, command: &mut Command, input: Stdio) -> Output {
+    let output = command.stdin(input).output().unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{}\n{}",
+        output.status,
+        support::wire::shown(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Every sample, with the large one and one with attachments that Python has made.
+fn samples() -> &'static [Sample] {
+    static SAMPLES: OnceLock<Vec<Sample>> = OnceLock::new();
+    SAMPLES.get_or_init(|| {
+        needs("python3", "python3");
+        let mime = succeed("mime.py", Command::new("python3").arg(script("mime.py")), Stdio::null());
+        let mut samples = corpus::small();
+        samples.push(Sample { name: "MIME, attachments", message: mime.stdout });
+        samples.push(corpus::large());
+        samples
+    })
+}
+
+/// The sample as a file below `folder`.
+fn file_of(folder: &std::path::Path, sample: &Sample) -> PathBuf {
+    let path = folder.join(sample.name.replace([' ', ',', '/'], "-"));
+    std::fs::write(&path, &sample.message).expect("a file");
+    path
+}

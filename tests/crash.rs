@@ -1,0 +1,196 @@
+//! Death under load: the server is killed again and again while clients deliver and delete, and
+//! after each restart everything that was acknowledged is looked for.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Sender, channel};
+use support::wire::{mailbox, same, stuffed, without_trace};
+use support::{DEADLINE, Home, Server};
+
+/// Kills in the short run. `PILLARBOX_CRASHES` makes it a long one.
+const CRASHES: u32 = 8;
+const SENDERS: u32 = 4;
+const BOB: &str = "bob@example.org";
+
+/// What a client learned before the server died.
+enum News {
+    /// This message was about to be sent.
+    Offered(String, Vec<u8>),
+    /// This message was answered with 250.
+    Accepted(String),
+    /// A session that has marked all of this mailbox was about to say QUIT.
+    Quitting(String),
+    /// That QUIT was answered with `+OK`.
+    Deleted(String),
+}
+
+/// A client that takes the death of the server for what it is: the end of its work.
+struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(to: SocketAddr) -> Option<Client> {
+        let stream = TcpStream::connect(to).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).ok()?;
+        let mut client = Client { reader: BufReader::new(stream) };
+        client.last_line()?;
+        Some(client)
+    }
+
+    /// The last line of a reply.
+    fn last_line(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            self.reader.read_line(&mut line).ok().filter(|&octets| octets > 0)?;
+            if line.ends_with("\r\n") && line.as_bytes().get(3) != Some(&b'-') {
+                return Some(line);
+            }
+        }
+    }
+
+    fn ask(&mut self, octets: &[u8]) -> Option<String> {
+        self.reader.get_mut().write_all(octets).ok()?;
+        self.last_line()
+    }
+}
+
+/// A message whose text follows from its name; every fourth is a large one.
+fn message(name: &str, number: u32) -> Vec<u8> {
+    let lines = if number % 4 == 3 { 6_000 } else { 3 };
+    let body: String = (0..lines).map(|line| format!("{name} line {line} {}\r\n", "y".repeat(50))).collect();
+    format!("Subject: {name}\r\n\r\n{body}").into_bytes()
+}
+
+fn send_until_it_dies(smtp: SocketAddr, sender: &str, to: &str, news: &Sender<News>) -> Option<()> {
+    let mut client = Client::connect(smtp)?;
+    client.ask(b"EHLO client.example\r\n")?;
+    for number in 0.. {
+        let name = format!("{sender}-{number}");
+        let message = message(&name, number);
+        news.send(News::Offered(name.clone(), message.clone())).ok()?;
+        client.ask(b"MAIL FROM:<alice@client.example>\r\n")?;
+        client.ask(format!("RCPT TO:<{to}>\r\n").as_bytes())?;
+        client.ask(b"DATA\r\n")?;
+        if client.ask(&stuffed(&message))?.starts_with("250") {
+            news.send(News::Accepted(name)).ok()?;
+        }
+    }
+    Some(())
+}
+
+/// Fills one mailbox after the other with two messages and deletes both in one session.
+fn delete_until_it_dies(smtp: SocketAddr, pop3: SocketAddr, round: u32, news: &Sender<News>) -> Option<()> {
+    let mut sender = Client::connect(smtp)?;
+    sender.ask(b"EHLO client.example\r\n")?;
+    for number in 0.. {
+        let mailbox = format!("bin-{round}-{number}@example.org");
+        for _ in 0..2 {
+            sender.ask(b"MAIL FROM:<alice@client.example>\r\n")?;
+            sender.ask(format!("RCPT TO:<{mailbox}>\r\n").as_bytes())?;
+            sender.ask(b"DATA\r\n")?;
+            sender.ask(&stuffed(&message("rubbish", 0)))?;
+        }
+        let mut client = Client::connect(pop3)?;
+        client.ask(format!("USER {mailbox}\r\n").as_bytes())?;
+        for command in ["PASS any\r\n", "DELE 1\r\n", "DELE 2\r\n"] {
+            client.ask(command.as_bytes())?;
+        }
+        news.send(News::Quitting(mailbox.clone())).ok()?;
+        if client.ask(b"QUIT\r\n")?.starts_with("+OK") {
+            news.send(News::Deleted(mailbox)).ok()?;
+        }
+    }
+    Some(())
+}
+
+/// All that the clients of all rounds have learned.
+#[derive(Debug, Default)]
+struct Learned {
+    offered: BTreeMap<String, Vec<u8>>,
+    accepted: Vec<String>,
+    /// Mailboxes, and whether their deletions were acknowledged.
+    deletions: BTreeMap<String, bool>,
+}
+
+impl Learned {
+    fn note(&mut self, piece: News) {
+        match piece {
+            News::Offered(name, message) => drop(self.offered.insert(name, message)),
+            News::Accepted(name) => self.accepted.push(name),
+            News::Quitting(mailbox) => drop(self.deletions.insert(mailbox, false)),
+            News::Deleted(mailbox) => drop(self.deletions.insert(mailbox, true)),
+        }
+    }
+
+    /// Looks for all of it in what the server has kept.
+    fn check(&self, pop3: SocketAddr) {
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for message in &mailbox(pop3, BOB) {
+            let text = without_trace(message);
+            let end = text.windows(2).position(|pair| pair == b"\r\n").expect("a line");
+            let name = String::from_utf8_lossy(&text[b"Subject: ".len()..end]).into_owned();
+            same(text, &self.offered[&name], "a message is there whole or not at all");
+            *found.entry(name).or_default() += 1;
+        }
+        for name in &self.accepted {
+            assert_eq!(found.get(name), Some(&1), "{name} was acknowledged");
+        }
+        assert!(found.values().all(|&times| times == 1), "a message is kept once");
+        for (name, acknowledged) in &self.deletions {
+            let left = mailbox(pop3, name).len();
+            let allowed = if *acknowledged { left == 0 } else { left == 0 || left == 2 };
+            assert!(allowed, "{name}: {left} left, deletion acknowledged: {acknowledged}");
+        }
+    }
+}
+
+/// One life of the server: it is killed after so many messages were acknowledged.
+fn live_and_die(home: &Home, round: u32, acknowledgements: usize, learned: &mut Learned) {
+    let server = home.serve();
+    let (smtp, pop3) = (server.smtp, server.pop3);
+    let (news, heard) = channel();
+    let mut clients = Vec::new();
+    for sender in 0..SENDERS {
+        let news = news.clone();
+        let name = format!("r{round}s{sender}");
+        clients.push(std::thread::spawn(move || send_until_it_dies(smtp, &name, BOB, &news)));
+    }
+    clients.push(std::thread::spawn(move || delete_until_it_dies(smtp, pop3, round, &news)));
+    let until = learned.accepted.len() + acknowledgements;
+    let mut server = Some(server);
+    while let Ok(piece) = heard.recv_timeout(DEADLINE) {
+        learned.note(piece);
+        if learned.accepted.len() >= until {
+            server.take().map(Server::kill);
+        }
+    }
+    for client in clients {
+        client.join().expect("a client ends with its server");
+    }
+    assert!(server.is_none(), "round {round}: too little was acknowledged in time");
+}
+
+#[test]
+fn what_was_acknowledged_survives_being_killed_again_and_again() {
+    let wanted = std::env::var("PILLARBOX_CRASHES").ok().and_then(|n| n.parse().ok());
+    let home = Home::new(&[]);
+    let mut learned = Learned::default();
+    for round in 0..wanted.unwrap_or(CRASHES) {
+        // Another point of its work each time.
+        live_and_die(&home, round, 5 + round as usize * 7 % 23, &mut learned);
+    }
+    let server = home.serve();
+    learned.check(server.pop3);
+    let ended = server.stop();
+    assert!(ended.status.success(), "{ended:?}");
+}

@@ -77,8 +77,21 @@ pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
     if extent == Extent::Beginning || empty_lines(&raw) > EMPTY_LINES_MAX {
         return parser.parse_headers(&raw).map(|message| header_digest(&message, &raw)).unwrap_or_default();
     }
-    mask_encoded_messages(&parser, &mut raw);
-    let Some(message) = parser.parse(&raw) else { return Digest::default() };
+    let mut rounds = 0..MASKING_ROUNDS_MAX;
+    let message = loop {
+        let Some(message) = parser.parse(&raw) else { return Digest::default() };
+        let found = encoded_messages(&message, &raw);
+        if found.is_empty() || rounds.next().is_none() {
+            break message;
+        }
+        // Each is made opaque by changing one letter of its type. There may be others behind it.
+        let_go(message);
+        for offset in found {
+            if let Some(letter) = raw.get_mut(offset) {
+                *letter = MASK;
+            }
+        }
+    };
     let digest = Digest {
         text: Some(text(&message, &raw)),
         attachments: Some(attachments(&message, &raw)),
@@ -106,31 +119,21 @@ fn empty_lines(raw: &[u8]) -> usize {
     raw.split(|b| *b == b'\n').filter(|line| line.iter().all(u8::is_ascii_whitespace)).count()
 }
 
-/// Makes every encoded message within the message opaque, by changing one letter of its type.
-fn mask_encoded_messages(parser: &MessageParser, raw: &mut [u8]) {
-    for _ in 0..MASKING_ROUNDS_MAX {
-        let Some(message) = parser.parse(&*raw) else { return };
-        let mut found = Vec::new();
-        let mut rest = vec![message];
-        while let Some(message) = rest.pop() {
-            for part in message.parts {
-                if is_message(part.content_type()) && encoding(&part, raw) != Encoding::None {
-                    found.extend(type_offset(&part, raw));
-                }
-                if let PartType::Message(inner) = part.body {
-                    rest.push(inner);
-                }
+/// Where the types of all encoded messages within the message stand.
+fn encoded_messages(message: &Message<'_>, raw: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut rest = vec![message];
+    while let Some(message) = rest.pop() {
+        for part in &message.parts {
+            if is_message(part.content_type()) && encoding(part, raw) != Encoding::None {
+                found.extend(type_offset(part, raw));
             }
-        }
-        if found.is_empty() {
-            return;
-        }
-        for offset in found {
-            if let Some(letter) = raw.get_mut(offset) {
-                *letter = MASK;
+            if let PartType::Message(inner) = &part.body {
+                rest.push(inner);
             }
         }
     }
+    found
 }
 
 fn is_message(content_type: Option<&ContentType<'_>>) -> bool {

@@ -29,18 +29,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+// No line is longer than a usual terminal.
 const EXAMPLES: &str = "\
 Examples:
-  pillarbox serve                                  catch mail on 127.0.0.1:1025, give it out on 127.0.0.1:1110
-  pillarbox serve --ephemeral                      the same, and forget it all at the end
-  pillarbox message list alice@example.org         what has come for alice
-  pillarbox message show alice@example.org 1       the first message
+  pillarbox serve                             catch mail on 127.0.0.1:1025, give
+                                              it out on 127.0.0.1:1110
+  pillarbox serve --ephemeral                 the same, all forgotten at the end
+  pillarbox message list alice@example.org    what has come for alice
+  pillarbox message show alice@example.org 1  the first message
   pillarbox --config /etc/pillarbox/pillarbox.toml check
 
-Without --config the file is ./pillarbox.toml, else /etc/pillarbox/pillarbox.toml, if there is one. A
-variable overrides a key of it: PILLARBOX_LISTEN__SMTP=0.0.0.0:25 is [listen] smtp.
+Without --config the file is ./pillarbox.toml, else
+/etc/pillarbox/pillarbox.toml, if there is one. A variable overrides a key:
+PILLARBOX_LISTEN__SMTP=0.0.0.0:25 is smtp below [listen].
 
-Exit codes: 0 done, 1 it could not be done (the reason is on standard error), 2 wrong usage.";
+Exit codes: 0 done, 1 it could not be done (the reason is on standard error),
+2 wrong usage.";
 
 /// A mail server in one binary: mail in over SMTP, kept in one SQLite file, out over POP3.
 #[derive(Debug, Parser)]
@@ -67,9 +71,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the server until SIGTERM or SIGINT.
-    #[command(after_help = "Prints one line `ready smtp=… pop3=…` when every listener is bound; logs go to \
-                            standard error.\nThe first signal lets what is under way finish, a second one \
-                            ends it at once.")]
+    #[command(after_help = "Prints one line `ready smtp=… pop3=…` when every listener is bound; logs go\n\
+                            to standard error. The first signal lets what is under way finish, a second\n\
+                            one ends it at once.")]
     Serve {
         /// Use a data directory that is made for this run and removed at its end.
         #[arg(long)]
@@ -98,8 +102,8 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum AccountCommand {
     /// Adds an account; asks for its password on the terminal.
-    #[command(after_help = "Example:\n  printf '%s\\n' \"$PASSWORD\" | pillarbox account add \
-                            alice@example.org --password-stdin --quota '1 GiB'")]
+    #[command(after_help = "Examples:\n  pillarbox account add alice@example.org --quota '1 GiB'\n  \
+                            pillarbox account add alice@example.org --password-stdin < password.txt")]
     Add {
         /// Its address.
         #[arg(value_parser = address)]
@@ -138,9 +142,9 @@ enum AccountCommand {
 #[derive(Debug, Subcommand)]
 enum AliasCommand {
     /// Adds an alias: mail for ADDRESS goes to each TARGET.
-    #[command(after_help = "Examples:\n  pillarbox alias add sales@example.org alice@example.org \
-                            bob@example.org\n  pillarbox alias add @example.org alice@example.org    \
-                            all other addresses of the domain")]
+    #[command(after_help = "Examples:\n  \
+                            pillarbox alias add sales@example.org alice@example.org bob@example.org\n  \
+                            pillarbox alias add @example.org alice@example.org   all other addresses")]
     Add {
         /// The address, or @DOMAIN for every address of the domain that is nothing else.
         #[arg(value_parser = alias::parse_name)]

@@ -88,8 +88,8 @@ impl Check<'_> {
         }
         for bind in pop3.iter().filter(|bind| !bind.value.is_local()) {
             self.warnings.push(format!(
-                "listen.pop3: on {} passwords cross the network in the clear, since TLS is not in this version \
-                 yet; listen on 127.0.0.1 behind a TLS proxy instead",
+                "listen.pop3: on {} passwords cross the network in the clear, since TLS is not in this \
+                 version yet; listen on 127.0.0.1 behind a TLS proxy instead",
                 bind.value,
             ));
         }

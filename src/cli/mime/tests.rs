@@ -45,7 +45,8 @@ fn a_message_without_a_header_or_without_anything_is_shown_empty() {
 
 const MIXED: &str = "From: a@x.org\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n\
     --b\nContent-Type: multipart/alternative; boundary=c\n\n\
-    --c\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\ngr=FCn\n\
+    --c\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n\
+    gr=FCn\n\
     --c\nContent-Type: text/html\n\n<p>not <b>this</b></p>\n--c--\n\
     --b\nContent-Type: image/png; name=\"../../etc/dot.png\"\nContent-Transfer-Encoding: base64\n\
     Content-Disposition: attachment\n\niVBORw0KGgo=\n\

@@ -27,6 +27,8 @@ pub fn start(format: Format, filter: EnvFilter) {
     // A second subscriber is refused, which only happens in tests that start several servers.
     let _ = match format {
         Format::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
     };
 }

@@ -129,9 +129,8 @@ struct Signals {
 impl Signals {
     /// From here on a signal no longer kills the process by itself.
     fn listen() -> Result<Signals, ServeError> {
-        let listen = |kind| {
-            signal(kind).map_err(|source| ServeError::System { what: "listen for signals", source })
-        };
+        let listen =
+            |kind| signal(kind).map_err(|source| ServeError::System { what: "listen for signals", source });
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -194,7 +193,8 @@ fn scratch(config: &mut Config, lifetime: Lifetime) -> Result<Option<tempfile::T
         return Ok(None);
     }
     let made = tempfile::Builder::new().prefix("pillarbox-").tempdir();
-    let dir = made.map_err(|source| ServeError::System { what: "make a temporary data directory", source })?;
+    let dir =
+        made.map_err(|source| ServeError::System { what: "make a temporary data directory", source })?;
     config.data_dir = dir.path().to_owned();
     Ok(Some(dir))
 }
@@ -220,7 +220,11 @@ fn options(config: &Config) -> Options {
 }
 
 /// Binds every listener, and only then lets the first connection in.
-fn open_doors(config: &Config, store: &Store, drain: &Drain) -> Result<(String, Vec<SocketFile>), ServeError> {
+fn open_doors(
+    config: &Config,
+    store: &Store,
+    drain: &Drain,
+) -> Result<(String, Vec<SocketFile>), ServeError> {
     let mut sockets = Vec::new();
     let mut ready = String::from("ready");
     let smtp_doors = bind_all("smtp", &config.listen.smtp, &mut ready, &mut sockets)?;
@@ -329,7 +333,9 @@ fn pop3_context(config: &Config, store: &Store) -> pop3::server::Context {
 /// Says that the server is ready: on standard output for scripts, and in the lock file of the data
 /// directory for `pillarbox ready`.
 fn announce(ready: &str, store: &Store) -> Result<(), ServeError> {
-    store.write_lock_note(ready).map_err(|source| ServeError::System { what: "write the lock file", source })?;
+    store
+        .write_lock_note(ready)
+        .map_err(|source| ServeError::System { what: "write the lock file", source })?;
     info!("{ready}");
     let mut out = io::stdout().lock();
     // Whoever started the server may have closed its end; that is no reason not to serve.

@@ -20,14 +20,6 @@ pub fn parse_name(text: &str) -> Result<AliasName, AddressError> {
     }
 }
 
-/// The name as it is written.
-fn shown(name: &AliasName) -> String {
-    match name {
-        AliasName::Address(name) => name.to_string(),
-        AliasName::CatchAll(domain) => format!("@{domain}"),
-    }
-}
-
 /// Adds an alias.
 ///
 /// # Errors
@@ -40,8 +32,7 @@ pub fn add(config: &Config, name: AliasName, targets: &[Address], out: &mut Outp
     let domains = &config.accounts.domains;
     if !domains.is_empty() && !domains.contains(domain) {
         complain(format_args!(
-            "warning: {domain} is not in accounts.domains, so that mail for {} is refused",
-            shown(&name)
+            "warning: {domain} is not in accounts.domains, so that mail for {name} is refused"
         ));
     }
     let mut names = Vec::with_capacity(targets.len());
@@ -52,7 +43,7 @@ pub fn add(config: &Config, name: AliasName, targets: &[Address], out: &mut Outp
     }
     let alias = Alias { name, targets: names };
     with_store(config, async |store| store.add_alias(&alias).await.map_err(Failure::because))?;
-    out.line(format_args!("added {}", shown(&alias.name)))
+    out.line(format_args!("added {}", alias.name))
 }
 
 /// Removes an alias. Mail that it has brought stays where it is.
@@ -61,10 +52,10 @@ pub fn add(config: &Config, name: AliasName, targets: &[Address], out: &mut Outp
 /// [`Failure`]; nothing was changed then.
 pub fn remove(config: &Config, name: &AliasName, out: &mut Output) -> Result<(), Failure> {
     if !database_exists(config) {
-        return Err(Failure::because(AccountError::NoAlias(shown(name))));
+        return Err(Failure::because(AccountError::NoAlias(name.to_string())));
     }
     with_store(config, async |store| store.remove_alias(name).await.map_err(Failure::because))?;
-    out.line(format_args!("removed {}", shown(name)))
+    out.line(format_args!("removed {name}"))
 }
 
 /// One alias in JSON. These names are never changed.
@@ -85,7 +76,7 @@ pub fn list(config: &Config, form: Form, out: &mut Output) -> Result<(), Failure
         Vec::new()
     };
     let row = |alias: &Alias| Row {
-        address: shown(&alias.name),
+        address: alias.name.to_string(),
         targets: alias.targets.iter().map(ToString::to_string).collect(),
     };
     let rows: Vec<_> = aliases.iter().map(row).collect();
@@ -105,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_alias_is_an_address_or_a_whole_domain() {
-        let read = |text: &str| parse_name(text).map(|name| shown(&name));
+        let read = |text: &str| parse_name(text).map(|name| name.to_string());
         assert_eq!(read("Sales@Example.org").as_deref(), Ok("sales@example.org"));
         assert_eq!(read("@Example.org").as_deref(), Ok("@example.org"));
         assert_eq!(read("@"), Err(AddressError::BadDomain));

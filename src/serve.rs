@@ -76,6 +76,9 @@ pub enum ServeError {
 /// [`ServeError`]: it did not start, or it had to end.
 pub fn run(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
     start_log(&config);
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -102,7 +105,7 @@ async fn serve(mut config: Config, lifetime: Lifetime) -> Result<(), ServeError>
     let mut signals = Signals::listen()?;
     let scratch = scratch(&mut config, lifetime)?;
     raise_descriptor_limit();
-    let store = Store::open(options(&config)).await?;
+    let store = Store::open(store_options(&config, Tenure::Server)).await?;
     let drain = Drain::default();
     let (ready, sockets) = open_doors(&config, &store, &drain)?;
     announce(&ready, &store)?;
@@ -208,14 +211,23 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn options(config: &Config) -> Options {
+/// What the store has to know of the configuration.
+#[must_use]
+pub fn store_options(config: &Config, tenure: Tenure) -> Options {
     Options {
         data_dir: config.data_dir.clone(),
         mode: mode(config),
         domains: config.accounts.domains.clone(),
         tag_separator: config.accounts.tag_separator.clone(),
         default_quota: config.limits.default_quota,
-        tenure: Tenure::Server,
+        tenure,
+    }
+}
+
+fn mode(config: &Config) -> accounts::Mode {
+    match config.accounts.mode {
+        Mode::Open => accounts::Mode::Open,
+        Mode::Closed => accounts::Mode::Closed,
     }
 }
 
@@ -244,13 +256,6 @@ fn open_doors(
         open_door(door, &limits, drain, pop3::reply::Reply::TOO_MANY_CONNECTIONS, session);
     }
     Ok((ready, sockets))
-}
-
-fn mode(config: &Config) -> accounts::Mode {
-    match config.accounts.mode {
-        Mode::Open => accounts::Mode::Open,
-        Mode::Closed => accounts::Mode::Closed,
-    }
 }
 
 fn bind_all(

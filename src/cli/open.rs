@@ -2,9 +2,9 @@
 
 use super::Global;
 use super::output::Failure;
-use crate::config::{self, Config, Mode, Sources};
-use crate::store::accounts;
-use crate::store::{Options, Store, Tenure};
+use crate::config::{self, Config, Sources};
+use crate::serve::store_options;
+use crate::store::{Store, Tenure};
 
 /// The database in the data directory.
 const DATABASE: &str = "pillarbox.db";
@@ -21,22 +21,6 @@ pub fn configuration(global: &Global) -> Result<Config, Failure> {
         data_dir: global.data_dir.clone(),
     };
     config::load(&sources).map_err(Failure::Faults)
-}
-
-/// What the store has to know of the configuration.
-#[must_use]
-pub fn store_options(config: &Config, tenure: Tenure) -> Options {
-    Options {
-        data_dir: config.data_dir.clone(),
-        mode: match config.accounts.mode {
-            Mode::Open => accounts::Mode::Open,
-            Mode::Closed => accounts::Mode::Closed,
-        },
-        domains: config.accounts.domains.clone(),
-        tag_separator: config.accounts.tag_separator.clone(),
-        default_quota: config.limits.default_quota,
-        tenure,
-    }
 }
 
 /// Whether there is a database to look into. A command that only looks makes none.

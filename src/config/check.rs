@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
-// RFC 5321 §4.5.3.1.7: a server must take messages of 64K octets at least.
-const MESSAGE_OCTETS_MIN: u64 = 64 * 1024;
-// RFC 5321 §4.5.3.1.8: a server must take 100 recipients at least.
-const RECIPIENTS_MIN: u64 = 100;
+// RFC 5321 §4.5.3.1.7: 64K octets at least; less is the operator's choice, and is told.
+const MESSAGE_OCTETS_ADVISED: u64 = 64 * 1024;
+const MESSAGE_OCTETS_MIN: u64 = 1024;
+// RFC 5321 §4.5.3.1.8: 100 recipients at least; less is the operator's choice, and is told.
+const RECIPIENTS_ADVISED: u64 = 100;
 /// An upper bound for the memory of a transaction.
 const RECIPIENTS_MAX: u64 = 10_000;
 const CONNECTIONS_MAX: u64 = 1_000_000;
@@ -255,15 +256,27 @@ impl Check<'_> {
         Some(duration)
     }
 
+    fn advise(&mut self, key: &Key, what: &str, least: &str) {
+        self.warnings.push(format!("{}: {what} less than RFC 5321 asks for ({least})", key.path));
+    }
+
     fn limits(&mut self) -> Option<Limits> {
         let message = self.size(&keys::MESSAGE_SIZE).and_then(|At { value, place }| match value {
-            Size::Octets(octets) if octets >= MESSAGE_OCTETS_MIN => Some(octets),
+            Size::Octets(octets) if octets >= MESSAGE_OCTETS_MIN => {
+                if octets < MESSAGE_OCTETS_ADVISED {
+                    self.advise(&keys::MESSAGE_SIZE, &format!("{octets} octets are"), "64 KiB");
+                }
+                Some(octets)
+            }
             Size::Octets(_) => {
-                self.fault(&place, &keys::MESSAGE_SIZE, "is less than the 64 KiB that RFC 5321 demands")
+                self.fault(&place, &keys::MESSAGE_SIZE, "is less than 1 KiB, which few messages fit in")
             }
             Size::Off => self.fault(&place, &keys::MESSAGE_SIZE, "cannot be off: a message needs a bound"),
         });
-        let recipients = self.count(&keys::RECIPIENTS, RECIPIENTS_MIN, RECIPIENTS_MAX);
+        let recipients = self.count(&keys::RECIPIENTS, 1, RECIPIENTS_MAX);
+        if let Some(At { value, .. }) = recipients.as_ref().filter(|at| at.value < RECIPIENTS_ADVISED) {
+            self.advise(&keys::RECIPIENTS, &format!("{value} is"), "100");
+        }
         let connections = self.count(&keys::CONNECTIONS, 1, CONNECTIONS_MAX);
         let per_ip = self.count(&keys::CONNECTIONS_PER_IP, 1, CONNECTIONS_MAX);
         // RFC 5321 §4.5.3.2.7: five minutes; less is the operator's choice, and is told.

@@ -87,11 +87,12 @@ impl Check<'_> {
             self.warnings.push(warning.to_owned());
         }
         for bind in pop3.iter().filter(|bind| !bind.value.is_local()) {
-            self.warnings.push(format!(
-                "listen.pop3: on {} passwords cross the network in the clear, since TLS is not in this \
-                 version yet; listen on 127.0.0.1 behind a TLS proxy instead",
+            let wrong = format!(
+                "{} would let passwords cross the network in the clear: TLS is not in this version yet",
                 bind.value,
-            ));
+            );
+            let instead = "write 127.0.0.1:1110, behind a proxy that does TLS".to_owned();
+            self.faults.push(Fault::new(&bind.place, &keys::POP3, wrong, instead));
         }
     }
 }

@@ -82,9 +82,9 @@ pub enum BareNewline {
 /// Bounds of what peers may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of the largest message, 64 KiB at least.
+    /// Octets of the largest message.
     pub message_octets_max: u64,
-    /// Recipients of one message, 100 at least.
+    /// Recipients of one message.
     pub recipients_max: usize,
     /// Connections of all listeners together.
     pub connections_max: usize,

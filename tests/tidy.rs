@@ -175,7 +175,7 @@ mod self_test {
         let mark = ["// pro", "ves: RFC 5321 §4.5.2"].concat();
         let proof = file("tests/b.rs", &format!("{mark}\n#[test]\nfn dots_are_doubled() {{}}\n"));
         let other = file("tests/b.rs", &format!("{mark}.1\n#[test]\nfn dots_are_doubled() {{}}\n"));
-        assert_eq!(marks::collect(&[rule.clone()]).gaps().len(), 1);
+        assert_eq!(marks::collect(std::slice::from_ref(&rule)).gaps().len(), 1);
         assert_eq!(marks::collect(&[rule.clone(), other]).gaps().len(), 2);
         let spoken = file("tests/dialogues/smtp/a.txt", "# A talk.\n# proves: RFC 5321 §4.5.2\nC: QUIT\n");
         assert_eq!(marks::collect(&[rule.clone(), spoken]).gaps(), Vec::<String>::new());

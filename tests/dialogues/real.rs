@@ -57,7 +57,7 @@ impl World {
         copy(&self.made, &home);
         let server = home.serve();
         let address = server.address(kind).expect("it listens there");
-        Real { line: Line::connect(address), server, _home: home }
+        Real { line: Line::connect(address), server }
     }
 }
 
@@ -81,8 +81,6 @@ fn copy(from: &Home, to: &Home) {
 pub(crate) struct Real {
     line: Line,
     server: Server,
-    /// The server stands on its directory.
-    _home: Home,
 }
 
 impl Other for Real {

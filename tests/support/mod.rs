@@ -8,7 +8,8 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test stops at what it cannot do"
+    clippy::print_stderr,
+    reason = "a test stops at what it cannot do, and says why"
 )]
 
 pub(crate) mod corpus;
@@ -32,7 +33,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A directory with settings in which the program runs, with its data below.
 #[derive(Debug)]
 pub(crate) struct Home {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     data_dir: PathBuf,
     settings: BTreeMap<String, String>,
     wrapper: Vec<String>,
@@ -41,7 +42,7 @@ pub(crate) struct Home {
 impl Home {
     /// Settings by key, as in `("limits.message_size", "1 MiB")`, over ports that the system picks.
     pub(crate) fn new(settings: &[(&str, &str)]) -> Home {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let data_dir = dir.path().join("data");
         let mut home = Home { dir, data_dir, settings: BTreeMap::new(), wrapper: Vec::new() };
         for (key, value) in [("listen.smtp", "127.0.0.1:0"), ("listen.pop3", "127.0.0.1:0")] {
@@ -128,17 +129,21 @@ impl Home {
     /// The same, with arguments after `serve`.
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Server {
         let all: Vec<&str> = ["serve"].iter().chain(arguments).copied().collect();
-        Server::start_command(self.command(&all))
+        let mut server = Server::start_command(self.command(&all));
+        server.dir = Some(self.dir.clone());
+        server
     }
 
     /// Starts a `serve` that may not get ready; how it ended then.
     pub(crate) fn try_serve(&self) -> Result<Server, Ended> {
-        Server::start(self.command(&["serve"]))
+        let mut server = Server::start(self.command(&["serve"]))?;
+        server.dir = Some(self.dir.clone());
+        Ok(server)
     }
 
     /// Starts a `serve` that must not get ready; how it ended.
     pub(crate) fn serve_in_vain(&self) -> Ended {
-        self.try_serve().err().expect("serve should not get ready here")
+        self.try_serve().expect_err("serve should not get ready here")
     }
 }
 
@@ -159,6 +164,8 @@ pub(crate) struct Server {
     pub(crate) ready: String,
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
+    /// The home that it runs in, which goes when the last of both does.
+    dir: Option<Arc<tempfile::TempDir>>,
 }
 
 /// What the server wrote to standard error so far.
@@ -201,7 +208,7 @@ impl Server {
         });
         let ready = first_line.recv_timeout(DEADLINE).unwrap_or_default();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, log, logged, ready, smtp: nowhere, pop3: nowhere };
+        let mut server = Server { child, log, logged, ready, smtp: nowhere, pop3: nowhere, dir: None };
         if !server.ready.starts_with("ready ") {
             return Err(server.wait());
         }

@@ -32,7 +32,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A directory with settings in which the program runs, with its data below.
 #[derive(Debug)]
 pub(crate) struct Home {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     data_dir: PathBuf,
     settings: BTreeMap<String, String>,
     wrapper: Vec<String>,
@@ -41,7 +41,7 @@ pub(crate) struct Home {
 impl Home {
     /// Settings by key, as in `("limits.message_size", "1 MiB")`, over ports that the system picks.
     pub(crate) fn new(settings: &[(&str, &str)]) -> Home {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let data_dir = dir.path().join("data");
         let mut home = Home { dir, data_dir, settings: BTreeMap::new(), wrapper: Vec::new() };
         for (key, value) in [("listen.smtp", "127.0.0.1:0"), ("listen.pop3", "127.0.0.1:0")] {
@@ -128,12 +128,16 @@ impl Home {
     /// The same, with arguments after `serve`.
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Server {
         let all: Vec<&str> = ["serve"].iter().chain(arguments).copied().collect();
-        Server::start_command(self.command(&all))
+        let mut server = Server::start_command(self.command(&all));
+        server.home = Some(self.dir.clone());
+        server
     }
 
     /// Starts a `serve` that may not get ready; how it ended then.
     pub(crate) fn try_serve(&self) -> Result<Server, Ended> {
-        Server::start(self.command(&["serve"]))
+        let mut server = Server::start(self.command(&["serve"]))?;
+        server.home = Some(self.dir.clone());
+        Ok(server)
     }
 
     /// Starts a `serve` that must not get ready; how it ended.
@@ -155,6 +159,8 @@ pub(crate) struct Server {
     child: Child,
     log: Arc<Log>,
     logged: Receiver<()>,
+    /// The directory it runs in lives as long as it does.
+    home: Option<Arc<tempfile::TempDir>>,
     /// The line on standard output.
     pub(crate) ready: String,
     pub(crate) smtp: SocketAddr,
@@ -201,7 +207,7 @@ impl Server {
         });
         let ready = first_line.recv_timeout(DEADLINE).unwrap_or_default();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, log, logged, ready, smtp: nowhere, pop3: nowhere };
+        let mut server = Server { child, log, logged, home: None, ready, smtp: nowhere, pop3: nowhere };
         if !server.ready.starts_with("ready ") {
             return Err(server.wait());
         }

@@ -169,9 +169,9 @@ fn check_says_that_a_configuration_is_sound_and_what_it_amounts_to() {
 
 #[test]
 fn every_command_tells_every_fault_of_the_configuration() {
-    let home = Home::new("hostnme = \"x\"\n[limits]\nrecipients = 5\n");
+    let home = Home::new("hostnme = \"x\"\n[limits]\nrecipients = 0\n");
     let faults = "pillarbox.toml:1: hostnme: is not a key of the configuration; did you mean hostname?\n\
-        pillarbox.toml:3: limits.recipients: 5 is too small, 100 is the least; write recipients = 100\n";
+        pillarbox.toml:3: limits.recipients: 0 is too small, 1 is the least; write recipients = 1\n";
     for command in [&["check"][..], &["serve"], &["account", "list"], &["ready"]] {
         home.run(command).code(1).stdout(is_empty()).stderr(faults);
     }

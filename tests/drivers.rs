@@ -10,9 +10,9 @@
 
 #[path = "drivers/crowd.rs"]
 mod crowd;
+mod support;
 #[path = "drivers/takeover.rs"]
 mod takeover;
-mod support;
 
 use socket2::SockRef;
 use std::io::Read;
@@ -146,7 +146,9 @@ fn lists_of_100_000_messages_take_no_memory_of_their_own() {
     }
     let lists = began.elapsed();
     pop3.ok("QUIT");
-    println!("100,000 messages: login {login:?}, LIST and UIDL {lists:?}; {before} KiB, then {most} KiB at most");
+    println!(
+        "100,000 messages: login {login:?}, LIST and UIDL {lists:?}; {before} KiB, then {most} KiB at most"
+    );
     let grown = most - before;
     assert!(grown < 2 * 1024, "{grown} KiB for lists of 1.2 and 2.3 MiB");
 }

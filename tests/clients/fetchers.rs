@@ -99,18 +99,27 @@ fn as_it_came(message: Vec<u8>) -> Vec<u8> {
     message
 }
 
-/// The message without its first field, which must have this name; the lines that continue it go
-/// with it.
-fn without_first_field(name: &str, message: Vec<u8>) -> Vec<u8> {
-    assert!(message.starts_with(name.as_bytes()), "{name} is not first in {}", shown(&message));
-    let mut rest = message.as_slice();
-    loop {
-        let end = rest.iter().position(|&octet| octet == b'\n').map_or(rest.len(), |at| at + 1);
-        rest = &rest[end..];
-        if !rest.starts_with(b" ") && !rest.starts_with(b"\t") {
-            return rest.to_vec();
+/// The message without the one field of its header that begins with `start` and holds `mark`; the
+/// lines that continue the field go with it.
+fn without_field(message: &[u8], start: &str, mark: &str) -> Vec<u8> {
+    let mut from = 0;
+    let mut rest = message;
+    while !rest.is_empty() && !rest.starts_with(b"\n") {
+        let mut end = 0;
+        loop {
+            end += rest[end..].iter().position(|&octet| octet == b'\n').map_or(rest.len() - end, |at| at + 1);
+            if !rest[end..].starts_with(b" ") && !rest[end..].starts_with(b"\t") {
+                break;
+            }
         }
+        let field = String::from_utf8_lossy(&rest[..end]);
+        if field.starts_with(start) && field.contains(mark) {
+            return [&message[..from], &message[from + end..]].concat();
+        }
+        from += end;
+        rest = &message[from..];
     }
+    panic!("no {start} with {mark} in {}", shown(message));
 }
 
 #[test]
@@ -197,8 +206,8 @@ fn fetchmail_fetches() {
         command.args(["--nosyslog", "--nodetach", "-f"]).arg(&rc);
         succeed("fetchmail", &mut command, Stdio::null());
     };
-    // fetchmail puts its own Received line on top.
-    let cleaned = |message| without_first_field("Received:", message);
+    // fetchmail puts a Received line of its own above the others.
+    let cleaned = |message: Vec<u8>| without_field(&message, "Received:", "(fetchmail-");
     fetchmail(&kept, "keep");
     full.compare("fetchmail, keep", &kept, cleaned, with_lf);
     assert_eq!(full.left(), full.messages.len());
@@ -209,6 +218,21 @@ fn fetchmail_fetches() {
     table::done("fetchmail", &version("fetchmail", "--version"), &operations);
 }
 
+/// getmail refuses to deliver as root: then it is told to deliver as nobody, whose maildir this must
+/// be. The line of its configuration that says so.
+fn a_user_for_getmail(home: &Path, maildir: &Path) -> &'static str {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    if std::fs::metadata(home).expect("it exists").uid() != 0 {
+        return "";
+    }
+    const NOBODY: u32 = 65_534;
+    std::fs::set_permissions(home, PermissionsExt::from_mode(0o711)).expect("our own folder");
+    for folder in ["", "cur", "new", "tmp"] {
+        chown(maildir.join(folder), Some(NOBODY), None).expect("root may");
+    }
+    "user = nobody\n"
+}
+
 #[test]
 fn getmail_fetches() {
     needs("getmail", "getmail6");
@@ -217,13 +241,14 @@ fn getmail_fetches() {
     for inner in ["cur", "new", "tmp"] {
         create_dir(maildir.join(inner)).expect("a folder");
     }
+    let user = a_user_for_getmail(full.home.path(), &maildir);
     let getmail = |delete: &str| {
         let rc = full.home.path().join("getmailrc");
         let port = full.server.pop3.port();
         let text = format!(
             "[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {port}\n\
              username = {BOB}\npassword = any\n\
-             [destination]\ntype = Maildir\npath = {}/\n\
+             [destination]\ntype = Maildir\npath = {}/\n{user}\
              [options]\nread_all = false\ndelete = {delete}\nverbose = 0\n",
             maildir.display()
         );
@@ -233,8 +258,11 @@ fn getmail_fetches() {
         command.arg("--rcfile").arg(&rc);
         succeed("getmail", &mut command, Stdio::null());
     };
-    // getmail puts Delivered-To and Received on top of what it fetches.
-    let cleaned = |message| without_first_field("Received:", without_first_field("Delivered-To:", message));
+    // getmail puts a Received line of its own above the others, and says to whom it delivered.
+    let cleaned = |message: Vec<u8>| {
+        let message = without_field(&message, "Received:", "by getmail6");
+        without_field(&message, "Delivered-To:", "")
+    };
     getmail("false");
     full.compare("getmail", &maildir.join("new"), cleaned, with_lf);
     assert_eq!(full.left(), full.messages.len());

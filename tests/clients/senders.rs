@@ -4,7 +4,8 @@ use super::support::corpus::Sample;
 use super::support::wire::{mailbox, same, without_trace};
 use super::support::{Home, Server};
 use super::{file_of, needs, samples, script, succeed, table, version};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -67,6 +68,9 @@ fn swaks_sends() {
         can: |sample| sample.name != "no header",
         makes: as_it_is,
         send: &|server, file, to| {
+            // swaks ends what has no dot at its end with one more line end.
+            let mut file_with_dot = OpenOptions::new().append(true).open(file).expect("the sample");
+            file_with_dot.write_all(b".\r\n").expect("room on the disk");
             let mut command = Command::new("swaks");
             command.args(["--server", &server.smtp.to_string(), "--helo", "client.example"]);
             command.args(["--from", ALICE, "--to", to, "--silent", "2", "--timeout", "60s"]);

@@ -130,14 +130,14 @@ impl Home {
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Server {
         let all: Vec<&str> = ["serve"].iter().chain(arguments).copied().collect();
         let mut server = Server::start_command(self.command(&all));
-        server.dir = Some(self.dir.clone());
+        server.home = Some(self.dir.clone());
         server
     }
 
     /// Starts a `serve` that may not get ready; how it ended then.
     pub(crate) fn try_serve(&self) -> Result<Server, Ended> {
         let mut server = Server::start(self.command(&["serve"]))?;
-        server.dir = Some(self.dir.clone());
+        server.home = Some(self.dir.clone());
         Ok(server)
     }
 
@@ -160,12 +160,12 @@ pub(crate) struct Server {
     child: Child,
     log: Arc<Log>,
     logged: Receiver<()>,
+    /// The directory it runs in lives as long as it does.
+    home: Option<Arc<tempfile::TempDir>>,
     /// The line on standard output.
     pub(crate) ready: String,
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
-    /// The home that it runs in, which goes when the last of both does.
-    dir: Option<Arc<tempfile::TempDir>>,
 }
 
 /// What the server wrote to standard error so far.
@@ -208,7 +208,7 @@ impl Server {
         });
         let ready = first_line.recv_timeout(DEADLINE).unwrap_or_default();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server { child, log, logged, ready, smtp: nowhere, pop3: nowhere, dir: None };
+        let mut server = Server { child, log, logged, home: None, ready, smtp: nowhere, pop3: nowhere };
         if !server.ready.starts_with("ready ") {
             return Err(server.wait());
         }

@@ -15,7 +15,13 @@
 //! - [`serve`]: the assembly, the only place that knows every module.
 
 pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod log;
 pub mod mail;
 pub mod net;
+pub mod pop3;
+pub mod serve;
+pub mod smtp;
 pub mod store;
 pub mod wire;

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn received_lines_are_counted_in_the_header_only_and_at_any_cut() {
-        let text = b"Received: a\r\nRECEIVED:b\r\n folded\r\nReceived-SPF: no\r\nX: Received: no\r\n\r\nReceived: no\r\n";
+        let text = b"Received: a\r\nRECEIVED:b\r\n folded\r\nReceived-SPF: no\r\nX: Received: no\r\n\
+            \r\nReceived: no\r\n";
         let header = text.len() as u64 - 14;
         assert_eq!(scan(&[text]), (header, 2));
         for cut in 0..text.len() {

@@ -1,8 +1,7 @@
 //! One connection as a driver sees it: frames in, a buffer out, and every wait bounded.
 //!
-//! The flush rule is here and nowhere else: what was said leaves when no whole frame is waiting
-//! (RFC 2920 §3.2: the replies to a pipelined group of commands leave together), or when the
-//! buffer is full.
+//! The flush rule is here and nowhere else: what was said leaves when no whole frame is waiting, or
+//! when the buffer is full.
 
 use super::stream::Stream;
 use bytes::BytesMut;
@@ -111,6 +110,8 @@ impl Conn {
         if let Some(frame) = codec.decode(&mut self.input)? {
             return Ok(Got::Frame(frame));
         }
+        // RFC 2920 §3.2: the replies to a pipelined group of commands leave together, and none of them
+        // waits once all that has come is answered.
         self.flush(patience).await?;
         let ending = self.ending.clone();
         let stop = async {
@@ -137,11 +138,10 @@ impl Conn {
         loop {
             match waiting {
                 Waiting::Message => self.input.reserve(BULK_READ_OCTETS),
-                Waiting::Command if self.input.is_empty() && self.input.capacity() > BULK_READ_OCTETS / 2 => {
-                    // A message has gone through: an idle session keeps no large buffer.
-                    self.input = BytesMut::with_capacity(COMMAND_READ_OCTETS);
+                Waiting::Command => {
+                    self.shrink();
+                    self.input.reserve(COMMAND_READ_OCTETS / 2);
                 }
-                Waiting::Command => self.input.reserve(COMMAND_READ_OCTETS / 2),
             }
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(ConnError::Gone);
@@ -149,6 +149,16 @@ impl Conn {
             if let Some(frame) = codec.decode(&mut self.input)? {
                 return Ok(frame);
             }
+        }
+    }
+
+    /// A session that waits for a command keeps no buffer that a message has made large.
+    fn shrink(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > COMMAND_READ_OCTETS {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() && self.output.capacity() > COMMAND_READ_OCTETS {
+            self.output = BytesMut::new();
         }
     }
 
@@ -166,22 +176,27 @@ impl Conn {
     /// [`ConnError`] when the connection is over.
     pub async fn flush(&mut self, patience: Duration) -> Result<(), ConnError> {
         while !self.output.is_empty() {
-            let sent = tokio::select! {
-                biased;
-                () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
-                sent = timeout(patience, self.stream.write_buf(&mut self.output)) => sent,
-            };
-            match sent {
-                Ok(Ok(0)) => return Err(ConnError::Gone),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(ConnError::Stuck),
-            }
-        }
-        if self.output.capacity() > OUTPUT_OCTETS_MAX {
-            self.output = BytesMut::new();
+            self.send_some(patience).await?;
         }
         Ok(())
+    }
+
+    /// Sends as much of what is waiting as the peer takes at once: a sign of life of a slow peer.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection is over.
+    pub async fn send_some(&mut self, patience: Duration) -> Result<(), ConnError> {
+        let sent = tokio::select! {
+            biased;
+            () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
+            sent = timeout(patience, self.stream.write_buf(&mut self.output)) => sent,
+        };
+        match sent {
+            Ok(Ok(0)) => Err(ConnError::Gone),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(ConnError::Stuck),
+        }
     }
 
     /// Sends what is waiting and closes, in a way that lets the peer read it.

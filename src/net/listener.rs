@@ -34,6 +34,7 @@ impl Listener {
                 // Replies leave when they are complete; Nagle's rule would only hold them back. A
                 // peer that is gone already makes this fail, which its session will find out.
                 let _ = stream.set_nodelay(true);
+                super::bind::keep_alive(&stream);
                 Ok((Stream::Tcp(stream), Peer::tcp(address)))
             }
             Listener::Unix(listener) => {

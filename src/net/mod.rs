@@ -2,6 +2,8 @@
 //!
 //! Knows no protocol. A driver gets a [`conn::Conn`] and asks it for frames.
 
+pub mod bind;
 pub mod conn;
+pub mod drain;
 pub mod listener;
 pub mod stream;

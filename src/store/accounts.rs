@@ -1,8 +1,11 @@
 //! Accounts, aliases, quotas.
 
-use super::Store;
+use super::engine::{AccountChange, Done, Op, Targets};
 use super::outcome::Error;
+use super::{Store, unexpected};
 use crate::mail::address::{Domain, MailboxName};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 /// Which recipients exist, and who may log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,15 @@ pub enum AliasName {
     Address(MailboxName),
     /// `@domain`: every address of the domain that is nothing else.
     CatchAll(Domain),
+}
+
+impl fmt::Display for AliasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AliasName::Address(name) => name.fmt(f),
+            AliasName::CatchAll(domain) => write!(f, "@{domain}"),
+        }
+    }
 }
 
 /// One alias.
@@ -92,7 +104,8 @@ impl Store {
         password_hash: &str,
         quota: Option<u64>,
     ) -> Result<(), AccountError> {
-        todo!("{name} {password_hash} {quota:?}")
+        let (name, password_hash) = (name.clone(), password_hash.to_owned());
+        self.change(AccountChange::Add { name, password_hash, quota }).await.map(drop)
     }
 
     /// All accounts and caught mailboxes, by name.
@@ -100,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`Error`] when they could not be read.
     pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        todo!()
+        self.ask(self.inner.engine.accounts()).await
     }
 
     /// Gives an account another password.
@@ -108,23 +121,35 @@ impl Store {
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
     pub async fn set_password(&self, name: &MailboxName, password_hash: &str) -> Result<(), AccountError> {
-        todo!("{name} {password_hash}")
+        let (name, password_hash) = (name.clone(), password_hash.to_owned());
+        self.change(AccountChange::SetPassword { name, password_hash }).await.map(drop)
     }
 
     /// Removes an account or caught mailbox with all its mail; returns how many messages that were.
+    /// Aliases that lead to it stay, and lead past it: mail for one that leads nowhere else is refused.
     ///
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
     pub async fn remove_account(&self, name: &MailboxName) -> Result<u64, AccountError> {
-        todo!("{name}")
+        self.change(AccountChange::Remove(name.clone())).await
     }
 
-    /// Adds an alias.
+    /// Adds an alias. Its targets must exist, as accounts or aliases; in open mode any address of
+    /// a domain that is taken does.
     ///
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
     pub async fn add_alias(&self, alias: &Alias) -> Result<(), AccountError> {
-        todo!("{alias:?}")
+        let policy = &self.inner.policy;
+        let targets = match policy.mode {
+            Mode::Open => Targets::Any,
+            Mode::Closed => Targets::Existing,
+        };
+        let foreign = alias.targets.iter().find(|target| !policy.is_ours(target.domain()));
+        if let (Mode::Open, Some(foreign)) = (policy.mode, foreign) {
+            return Err(AccountError::NoTarget(foreign.clone()));
+        }
+        self.change(AccountChange::AddAlias { alias: alias.clone(), targets }).await.map(drop)
     }
 
     /// All aliases, by name.
@@ -132,7 +157,7 @@ impl Store {
     /// # Errors
     /// [`Error`] when they could not be read.
     pub async fn aliases(&self) -> Result<Vec<Alias>, Error> {
-        todo!()
+        self.ask(self.inner.engine.aliases()).await
     }
 
     /// Removes an alias.
@@ -140,6 +165,60 @@ impl Store {
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
     pub async fn remove_alias(&self, name: &AliasName) -> Result<(), AccountError> {
-        todo!("{name:?}")
+        self.change(AccountChange::RemoveAlias(name.clone())).await.map(drop)
+    }
+
+    async fn change(&self, change: AccountChange) -> Result<u64, AccountError> {
+        match self.inner.writer.submit(Op::Account(change), None).await? {
+            Done::Account(result) => result,
+            other => Err(unexpected(&other).into()),
+        }
+    }
+}
+
+/// Whether an alias `name` with these `targets` would lead back to itself through the aliases that
+/// exist. A catch-all is led back to by any address of its domain that is nothing else, so only its
+/// own name is looked for.
+pub(super) fn leads_back(name: &AliasName, targets: &[MailboxName], aliases: &[Alias]) -> bool {
+    let by_name: HashMap<&AliasName, &[MailboxName]> =
+        aliases.iter().map(|alias| (&alias.name, alias.targets.as_slice())).collect();
+    let mut seen = HashSet::new();
+    let mut ahead: Vec<AliasName> = targets.iter().cloned().map(AliasName::Address).collect();
+    while let Some(target) = ahead.pop() {
+        if target == *name {
+            return true;
+        }
+        if let Some(further) = by_name.get(&target).filter(|_| seen.insert(target.clone())) {
+            ahead.extend(further.iter().cloned().map(AliasName::Address));
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::address::Address;
+
+    fn name(local: &str) -> MailboxName {
+        Address::new(local.into(), Domain::parse("example.org").unwrap()).unwrap().name()
+    }
+
+    fn alias(from: &str, to: &[&str]) -> Alias {
+        Alias { name: AliasName::Address(name(from)), targets: to.iter().map(|t| name(t)).collect() }
+    }
+
+    #[test]
+    fn an_alias_that_leads_to_itself_over_others_is_found() {
+        let aliases = [alias("b", &["c", "d"]), alias("d", &["e", "a"])];
+        let back = |from: &str, to: &[&str]| {
+            let new = alias(from, to);
+            leads_back(&new.name, &new.targets, &aliases)
+        };
+        assert!(back("a", &["a"]), "at once");
+        assert!(back("a", &["x", "b"]), "over b and d");
+        assert!(!back("x", &["b"]), "a is no alias yet");
+        let ring = [alias("p", &["q"]), alias("q", &["p"])];
+        assert!(!leads_back(&AliasName::Address(name("x")), &[name("p")], &ring), "a circle elsewhere ends");
     }
 }

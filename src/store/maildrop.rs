@@ -1,40 +1,161 @@
 //! An opened mailbox and its lease: one session at a time.
+//!
+//! The leases are a table in memory, since one server at a time has the data directory. A session
+//! that was silent for [`SILENCE_MAX`] gives way to a new login, but not while its deletions are on
+//! their way to the disk: a lease travels with them through the writer and goes back after the
+//! commit, whoever still waits for it.
 
+use super::engine::{Done, Op};
 use super::outcome::{Error, Expunged};
 use super::reader::MessageReader;
-use crate::mail::ids::MessageId;
+use super::{Inner, unexpected};
+use crate::mail::address::MailboxName;
+use crate::mail::ids::{MailboxId, MessageId};
 use crate::mail::listing::Entry;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// A session that was silent for this long gives way to a new login.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// Who has which mailbox.
+#[derive(Default)]
+pub(super) struct Leases {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    held: HashMap<MailboxName, Lease>,
+    /// Leases given out so far: tells a lease from the one that took its place.
+    given: u64,
+}
+
+struct Lease {
+    number: u64,
+    /// When the session was last heard of.
+    heard: Instant,
+    stage: Stage,
+    evicted: CancellationToken,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Its deletions are with the writer: from here it cannot be taken over.
+    Updating,
+}
+
+impl Leases {
+    /// Gives the lease of a mailbox; `None` when a live session has it.
+    pub(super) fn take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Option<LeaseHold> {
+        let mut table = self.lock();
+        if let Some(lease) = table.held.get(mailbox) {
+            let silent = now.saturating_duration_since(lease.heard);
+            if lease.stage == Stage::Updating || silent < SILENCE_MAX {
+                return None;
+            }
+            lease.evicted.cancel();
+        }
+        table.given += 1;
+        let number = table.given;
+        let evicted = CancellationToken::new();
+        let lease = Lease { number, heard: now, stage: Stage::Open, evicted: evicted.clone() };
+        table.held.insert(mailbox.clone(), lease);
+        drop(table);
+        Some(LeaseHold { leases: Arc::clone(self), mailbox: mailbox.clone(), number, evicted })
+    }
+
+    /// No panic happens while the table is locked, so it is whole even after one elsewhere.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lease of one session. Dropping it gives it back, unless another has taken it over.
+pub(super) struct LeaseHold {
+    leases: Arc<Leases>,
+    mailbox: MailboxName,
+    number: u64,
+    evicted: CancellationToken,
+}
+
+impl LeaseHold {
+    fn touch(&self, now: Instant) {
+        let mut table = self.leases.lock();
+        if let Some(lease) = table.held.get_mut(&self.mailbox).filter(|l| l.number == self.number) {
+            lease.heard = now;
+        }
+    }
+
+    /// From here on nobody can take the lease over.
+    fn begin_update(&self) -> Result<(), Error> {
+        let mut table = self.leases.lock();
+        let own = table.held.get_mut(&self.mailbox).filter(|l| l.number == self.number);
+        own.ok_or(Error::LeaseLost)?.stage = Stage::Updating;
+        Ok(())
+    }
+}
+
+impl Drop for LeaseHold {
+    fn drop(&mut self) {
+        let mut table = self.leases.lock();
+        if table.held.get(&self.mailbox).is_some_and(|l| l.number == self.number) {
+            table.held.remove(&self.mailbox);
+        }
+    }
+}
+
 /// An opened mailbox. It holds the lease and gives it back when dropped.
-#[derive(Debug)]
-pub struct Maildrop {}
+pub struct Maildrop {
+    store: Arc<Inner>,
+    hold: LeaseHold,
+    /// `None` while no mail has made the mailbox.
+    mailbox: Option<MailboxId>,
+}
 
 impl Maildrop {
+    pub(super) fn new(store: Arc<Inner>, hold: LeaseHold, mailbox: Option<MailboxId>) -> Maildrop {
+        Maildrop { store, hold, mailbox }
+    }
+
     /// The session was heard of: the peer sent a command or took part of a message.
     pub fn touch(&self, now: Instant) {
-        todo!("{now:?}")
+        self.hold.touch(now);
     }
 
     /// Waits until a newer session has taken the mailbox over.
     pub async fn evicted(&self) {
-        todo!()
+        self.hold.evicted.cancelled().await;
     }
 
     /// The octets of a message, as a stream.
     #[must_use]
     pub fn read(&self, entry: &Entry) -> MessageReader {
-        todo!("{entry:?}")
+        MessageReader::new(Arc::clone(&self.store), entry.id)
     }
 
-    /// Deletes messages, all or none, and gives the lease back. Ready when it is on disk.
+    /// Deletes messages, all or none, and gives the lease back. Ready when it is on disk. A message
+    /// that is gone already, since its account was removed meanwhile, is no fault.
     ///
     /// # Errors
     /// [`Error`]; nothing was deleted then. [`Error::LeaseLost`] when the session was evicted.
     pub async fn expunge(self, ids: Vec<MessageId>) -> Result<Expunged, Error> {
-        todo!("{ids:?}")
+        let Maildrop { store, hold, mailbox } = self;
+        hold.begin_update()?;
+        let Some(mailbox) = mailbox.filter(|_| !ids.is_empty()) else { return Ok(Expunged::new(0)) };
+        match store.writer.submit(Op::Expunge { mailbox, ids }, Some(hold)).await? {
+            Done::Expunged(messages) => Ok(Expunged::new(messages)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl fmt::Debug for Maildrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Maildrop({})", self.hold.mailbox)
     }
 }

@@ -1,57 +1,68 @@
 //! The mailbox store: what the rest of the program may ask of it.
+//!
+//! ```text
+//!   deliver, stage, expunge, accounts ──► writer (one task, group commit) ──► Engine::apply
+//!   route, listing, message, browse   ──────────────────────────────────────► Engine, short reads
+//! ```
+//!
+//! What holds everywhere:
+//! - A change travels to the writer by channel. Dropping the future that waits for it changes nothing:
+//!   it is done whole or not at all.
+//! - [`outcome::Receipt`] and [`outcome::Expunged`] exist only after the commit is on disk.
+//! - After [`outcome::Error::Broken`] nothing is acknowledged any more.
+//! - Nothing is cached that another process may change: accounts and aliases are read anew each time.
 
 pub mod accounts;
 pub mod browse;
+mod engine;
+mod health;
 pub mod maildrop;
+pub mod open;
 pub mod outcome;
 pub mod reader;
+mod route;
+mod sqlite;
 pub mod staging;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod writer;
 
 use crate::auth::outcome::Login;
-use crate::mail::address::{Address, Domain, MailboxName};
+use crate::mail::address::{Address, MailboxName};
 use crate::mail::envelope::Delivery;
 use crate::mail::listing::Listing;
-use accounts::Mode;
-use maildrop::Maildrop;
+use engine::{Done, Engine, Op};
+use health::Health;
+use maildrop::{Leases, Maildrop};
+use open::Tenancy;
+pub use open::{OpenError, Options, Tenure};
 use outcome::{Error, Receipt, Route};
+use route::Policy;
 use staging::Staging;
-use std::path::PathBuf;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
-
-/// What a store needs to know to open.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The data directory; made with mode 0700 when it does not exist.
-    pub data_dir: PathBuf,
-    /// Which recipients exist.
-    pub mode: Mode,
-    /// The domains that are ours; in open mode an empty list means all.
-    pub domains: Vec<Domain>,
-    /// What separates a tag from a local part; empty for no tags.
-    pub tag_separator: String,
-    /// Octets for accounts without a quota of their own; `None` for no limit.
-    pub default_quota: Option<u64>,
-    /// Who opens it.
-    pub tenure: Tenure,
-}
-
-/// Who opens a store, and so what it may do to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tenure {
-    /// `serve`: the only one at a time. Takes the lock of the data directory, clears away what a
-    /// crash has left, keeps the WAL short.
-    Server,
-    /// A command such as `account`, beside a server or without one.
-    Command,
-}
-
-/// Why a store cannot be opened: one sentence for the operator.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use writer::Writer;
 
 /// The mailbox store. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Store {}
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What all clones share.
+struct Inner {
+    engine: Arc<dyn Engine>,
+    policy: Policy,
+    writer: Writer,
+    leases: Arc<Leases>,
+    health: Arc<Health>,
+    tenancy: Tenancy,
+    /// Ends the house work with the last clone.
+    _house_work: DropGuard,
+}
 
 impl Store {
     /// Opens the store, making or migrating the database.
@@ -59,7 +70,39 @@ impl Store {
     /// # Errors
     /// [`OpenError`], for the operator.
     pub async fn open(options: Options) -> Result<Store, OpenError> {
-        todo!("{options:?}")
+        let (engine, tenancy) = open::open(&options).await?;
+        Store::with_engine(Arc::new(engine), tenancy, options).await
+    }
+
+    /// A store on an engine that is open already.
+    async fn with_engine(
+        engine: Arc<dyn Engine>,
+        tenancy: Tenancy,
+        options: Options,
+    ) -> Result<Store, OpenError> {
+        let health = Arc::new(Health::new());
+        let committed = Arc::new(Notify::new());
+        let writer = Writer::start(Arc::clone(&engine), Arc::clone(&health), Arc::clone(&committed));
+        let stop = CancellationToken::new();
+        if options.tenure == Tenure::Server {
+            tokio::spawn(house_work(Arc::clone(&engine), Arc::clone(&health), committed, stop.clone()));
+            // What was staged when the last server ended is nobody's. With a full disk it waits.
+            if let Err(error) = writer.submit(Op::DiscardAll, None).await {
+                if error != Error::DiskFull {
+                    return Err(OpenError::Store(error));
+                }
+                tracing::warn!("the disk is full: what a crash has left behind stays until the next start");
+            }
+        }
+        let policy = Policy {
+            mode: options.mode,
+            domains: options.domains,
+            tag_separator: options.tag_separator,
+            default_quota: options.default_quota,
+        };
+        let leases = Arc::default();
+        let _house_work = stop.drop_guard();
+        Ok(Store { inner: Arc::new(Inner { engine, policy, writer, leases, health, tenancy, _house_work }) })
     }
 
     /// Where mail for `to` goes. `declared_octets` is the SIZE that the sender announced.
@@ -67,7 +110,7 @@ impl Store {
     /// # Errors
     /// [`Error`] when the question could not be answered.
     pub async fn route(&self, to: &Address, declared_octets: Option<u64>) -> Result<Route, Error> {
-        todo!("{to} {declared_octets:?}")
+        self.ask(route::route(&*self.inner.engine, &self.inner.policy, to, declared_octets)).await
     }
 
     /// Begins a large body whose slices are written as they come. Nobody sees it until a delivery
@@ -76,7 +119,8 @@ impl Store {
     /// # Errors
     /// [`Error`] when the store takes nothing at the moment.
     pub async fn stage(&self) -> Result<Staging, Error> {
-        todo!()
+        self.inner.health.check()?;
+        Ok(Staging::new(Arc::clone(&self.inner)))
     }
 
     /// Keeps a message for all its mailboxes or for none. Ready when it is on disk. Dropping the
@@ -85,7 +129,12 @@ impl Store {
     /// # Errors
     /// [`Error`]; nothing was kept then.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt, Error> {
-        todo!("{delivery:?}")
+        let queue_id = delivery.queue_id;
+        let takes = delivery.copies.iter().map(|copy| self.inner.policy.takes(&copy.mailbox)).collect();
+        match self.inner.writer.submit(Op::Deliver { delivery, takes }, None).await? {
+            Done::Delivered => Ok(Receipt::new(queue_id)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Takes the lease of a mailbox and reads its listing. `None` when another session has it and
@@ -99,7 +148,20 @@ impl Store {
         who: &Login,
         now: Instant,
     ) -> Result<Option<(Maildrop, Listing)>, Error> {
-        todo!("{who:?} {now:?}")
+        self.open_mailbox(who.mailbox(), now).await
+    }
+
+    async fn open_mailbox(
+        &self,
+        mailbox: &MailboxName,
+        now: Instant,
+    ) -> Result<Option<(Maildrop, Listing)>, Error> {
+        self.inner.health.check()?;
+        let Some(hold) = self.inner.leases.take(mailbox, now) else { return Ok(None) };
+        let found = self.ask(self.inner.engine.listing(mailbox)).await?;
+        let (id, entries) = found.map_or((None, Vec::new()), |(id, entries)| (Some(id), entries));
+        let listing = Listing::new(self.inner.engine.era(), entries);
+        Ok(Some((Maildrop::new(Arc::clone(&self.inner), hold, id), listing)))
     }
 
     /// The password hash (PHC string) of an account; `None` when there is no such account or it has
@@ -108,16 +170,59 @@ impl Store {
     /// # Errors
     /// [`Error`] when it could not be looked up.
     pub async fn password_hash(&self, of: &MailboxName) -> Result<Option<String>, Error> {
-        todo!("{of}")
+        self.ask(self.inner.engine.password(of)).await
     }
 
     /// Waits until the disk has failed ([`Error::Broken`]); the reason, for the last line of the log.
     pub async fn broken(&self) -> String {
-        todo!()
+        self.inner.health.failed().await
+    }
+
+    /// Writes a note into the lock file of the data directory, where [`open::lock_note`] finds
+    /// it: the addresses of the listeners. Only a server has a lock to write into.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn write_lock_note(&self, note: &str) -> std::io::Result<()> {
+        self.inner.tenancy.write_note(note)
     }
 
     /// Commits what is waiting and closes the database. Later calls get [`Error::Unavailable`].
     pub async fn close(self) {
-        todo!()
+        self.inner.writer.close().await;
+        self.inner.engine.close().await;
+        self.inner.tenancy.release();
     }
+
+    /// A question: refused once the disk has failed, and watched for the failure.
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.inner.health.check()?;
+        self.inner.health.noted(question.await)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// Keeps the database in order after commits, off their path.
+async fn house_work(
+    engine: Arc<dyn Engine>,
+    health: Arc<Health>,
+    committed: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    while stop.run_until_cancelled(committed.notified()).await.is_some() {
+        if let Err(error) = health.noted(engine.tidy().await) {
+            tracing::warn!(%error, "house work on the database failed");
+        }
+    }
+}
+
+/// The engine answered something else than it was asked: a fault of ours, and no proof of anything.
+fn unexpected(done: &Done) -> Error {
+    tracing::error!(?done, "the engine answered another question");
+    Error::Unavailable("internal fault of the store".into())
 }

@@ -19,6 +19,13 @@ impl Receipt {
         Receipt { queue_id }
     }
 
+    /// A proof that proves nothing, for tests of the sentence that rests on it.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn pretended(queue_id: QueueId) -> Receipt {
+        Receipt::new(queue_id)
+    }
+
     /// The id of the message.
     #[must_use]
     pub fn queue_id(&self) -> QueueId {
@@ -35,6 +42,13 @@ pub struct Expunged {
 impl Expunged {
     pub(in crate::store) fn new(messages: usize) -> Expunged {
         Expunged { messages }
+    }
+
+    /// A proof that proves nothing, for tests of the sentence that rests on it.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn pretended(messages: usize) -> Expunged {
+        Expunged::new(messages)
     }
 
     /// How many messages were deleted.

@@ -1,7 +1,6 @@
 //! The table of clients and what they did, for people to read.
-#![allow(clippy::print_stdout, reason = "the table is for people")]
+#![allow(clippy::print_stdout, reason = "a table for whoever asks with --nocapture")]
 
-use super::samples;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -18,8 +17,6 @@ pub(crate) fn done(client: &str, version: &str, operations: &[&str]) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "| {client} | {} | {} |", row[0], row[1..].join("; "));
     }
-    let names: Vec<&str> = samples().iter().map(|sample| sample.name).collect();
-    let _ = writeln!(text, "\nThe samples: {}.", names.join(", "));
     let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/clients.txt");
     std::fs::write(path, &text).expect("the table can be written");
     if rows.len() == CLIENTS {

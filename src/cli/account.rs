@@ -1,0 +1,159 @@
+//! `pillarbox account`: mailboxes and who may open them. Works beside a running server.
+
+use super::open::{database_exists, with_store};
+use super::output::{Failure, Output, complain};
+use super::password::{self, Source};
+use super::text::{Side, Table};
+use crate::auth::password::hash;
+use crate::config::Config;
+use crate::config::units::{OCTETS_MAX, Size};
+use crate::mail::address::Address;
+use crate::mail::secret::Secret;
+use crate::store::accounts::{Account, AccountError, Origin};
+use serde::Serialize;
+
+/// A quota that is switched off for an account, whatever the default says, is one that no mailbox
+/// can reach: the store has no other word for it.
+pub const NO_QUOTA: u64 = OCTETS_MAX;
+
+/// Adds an account.
+///
+/// # Errors
+/// [`Failure`]; nothing was changed then.
+pub fn add(
+    config: &Config,
+    address: &Address,
+    source: Source,
+    quota: Option<Size>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let domains = &config.accounts.domains;
+    if !domains.is_empty() && !domains.contains(address.domain()) {
+        complain(format_args!(
+            "warning: {} is not in accounts.domains, so that mail for {address} is refused",
+            address.domain()
+        ));
+    }
+    let quota = quota.map(|size| match size {
+        Size::Off => NO_QUOTA,
+        Size::Octets(octets) => octets,
+    });
+    let hash = hashed(&password::ask(source)?)?;
+    let name = address.name();
+    with_store(config, async |store| store.add_account(&name, &hash, quota).await.map_err(Failure::because))?;
+    out.line(format_args!("added {name}"))
+}
+
+/// Gives an account another password.
+///
+/// # Errors
+/// [`Failure`]; nothing was changed then.
+pub fn set_password(
+    config: &Config,
+    address: &Address,
+    source: Source,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let name = address.name();
+    if !database_exists(config) {
+        return Err(Failure::because(AccountError::NoAccount(name)));
+    }
+    let hash = hashed(&password::ask(source)?)?;
+    with_store(config, async |store| store.set_password(&name, &hash).await.map_err(Failure::because))?;
+    out.line(format_args!("changed the password of {name}"))
+}
+
+/// Removes an account and its mail.
+///
+/// # Errors
+/// [`Failure`]; nothing was changed then.
+pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<(), Failure> {
+    let name = address.name();
+    if !database_exists(config) {
+        return Err(Failure::because(AccountError::NoAccount(name)));
+    }
+    let messages =
+        with_store(config, async |store| store.remove_account(&name).await.map_err(Failure::because))?;
+    let plural = if messages == 1 { "" } else { "s" };
+    out.line(format_args!("removed {name} and its {messages} message{plural}"))
+}
+
+fn hashed(password: &Secret) -> Result<String, Failure> {
+    hash(password).map_err(Failure::because)
+}
+
+/// How a list looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A table for people.
+    Table,
+    /// A JSON list of objects.
+    Json,
+}
+
+/// One account in JSON. These names are never changed.
+#[derive(Serialize)]
+struct Row {
+    address: String,
+    kind: &'static str,
+    messages: u64,
+    octets: u64,
+    /// "default", "off" or a size in words.
+    quota: String,
+    /// Octets, where the account has a quota of its own.
+    quota_octets: Option<u64>,
+}
+
+impl From<&Account> for Row {
+    fn from(account: &Account) -> Row {
+        let (quota, quota_octets) = match account.quota {
+            None => ("default".to_owned(), None),
+            Some(octets) if octets >= NO_QUOTA => (Size::Off.to_string(), None),
+            Some(octets) => (Size::Octets(octets).to_string(), Some(octets)),
+        };
+        Row {
+            address: account.name.to_string(),
+            kind: match account.origin {
+                Origin::Account => "account",
+                Origin::Caught => "caught",
+            },
+            messages: account.messages,
+            octets: account.octets,
+            quota,
+            quota_octets,
+        }
+    }
+}
+
+/// Lists accounts, and the mailboxes that a catcher made.
+///
+/// # Errors
+/// [`Failure`] when they cannot be read.
+pub fn list(config: &Config, form: Form, out: &mut Output) -> Result<(), Failure> {
+    let rows: Vec<Row> = if database_exists(config) {
+        let accounts = with_store(config, async |store| store.accounts().await.map_err(Failure::because))?;
+        accounts.iter().map(Row::from).collect()
+    } else {
+        Vec::new()
+    };
+    if form == Form::Json {
+        return out.json_list(&rows);
+    }
+    let mut table = Table::new([
+        ("ADDRESS", Side::Left),
+        ("KIND", Side::Left),
+        ("MESSAGES", Side::Right),
+        ("OCTETS", Side::Right),
+        ("QUOTA", Side::Left),
+    ]);
+    for row in rows {
+        table.row([
+            super::text::one_line(&row.address),
+            row.kind.to_owned(),
+            row.messages.to_string(),
+            row.octets.to_string(),
+            row.quota,
+        ]);
+    }
+    table.lines().try_for_each(|line| out.line(line))
+}

@@ -1,0 +1,299 @@
+//! The commands of the program: what may be written on the command line, and who does it.
+
+pub mod account;
+pub mod alias;
+pub mod check;
+pub mod guard;
+pub mod message;
+pub mod mime;
+pub mod open;
+pub mod output;
+pub mod password;
+pub mod ready;
+pub mod text;
+
+use crate::config::units::{self, Size, UnitError};
+use crate::mail::address::{Address, AddressError};
+use crate::mail::ids::MsgNo;
+use crate::serve::{self, Lifetime};
+use crate::store::accounts::AliasName;
+use account::Form;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use message::View;
+use output::{Failure, Output};
+use password::Source;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+// No line is longer than a usual terminal.
+const EXAMPLES: &str = "\
+Examples:
+  pillarbox serve                             catch mail on 127.0.0.1:1025, give
+                                              it out on 127.0.0.1:1110
+  pillarbox serve --ephemeral                 the same, all forgotten at the end
+  pillarbox message list alice@example.org    what has come for alice
+  pillarbox message show alice@example.org 1  the first message
+  pillarbox --config /etc/pillarbox/pillarbox.toml check
+
+Without --config the file is ./pillarbox.toml, else
+/etc/pillarbox/pillarbox.toml, if there is one. A variable overrides a key:
+PILLARBOX_LISTEN__SMTP=0.0.0.0:25 is smtp below [listen].
+
+Exit codes: 0 done, 1 it could not be done (the reason is on standard error),
+2 wrong usage.";
+
+/// A mail server in one binary: mail in over SMTP, kept in one SQLite file, out over POP3.
+#[derive(Debug, Parser)]
+#[command(name = "pillarbox", version, after_help = EXAMPLES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory, over the key data_dir.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until SIGTERM or SIGINT.
+    #[command(after_help = "Prints one line `ready smtp=… pop3=…` when every listener is bound; logs go\n\
+                            to standard error. The first signal lets what is under way finish, a second\n\
+                            one ends it at once.")]
+    Serve {
+        /// Use a data directory that is made for this run and removed at its end.
+        #[arg(long)]
+        ephemeral: bool,
+    },
+    /// Says whether the configuration is sound, or every fault with what to write instead.
+    Check,
+    /// Adds, lists and removes mailboxes; works while the server runs.
+    #[command(subcommand, arg_required_else_help = true)]
+    Account(AccountCommand),
+    /// Sends the mail of an address, or of a whole domain, to other mailboxes.
+    #[command(subcommand, arg_required_else_help = true)]
+    Alias(AliasCommand),
+    /// Shows what is in a mailbox and changes nothing.
+    #[command(subcommand, arg_required_else_help = true)]
+    Message(MessageCommand),
+    /// Says whether the running server answers, for health checks.
+    #[command(after_help = "Example:\n  pillarbox ready --wait 10s && swaks --server 127.0.0.1:1025 …")]
+    Ready {
+        /// Ask again until it does, for this long at most, such as 10s.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        wait: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommand {
+    /// Adds an account; asks for its password on the terminal.
+    #[command(after_help = "Examples:\n  pillarbox account add alice@example.org --quota '1 GiB'\n  \
+                            pillarbox account add alice@example.org --password-stdin < password.txt")]
+    Add {
+        /// Its address.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Read the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+        /// Most that its mailbox holds, such as "1 GiB"; "off" for no limit. Else limits.default_quota
+        /// counts.
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        quota: Option<Size>,
+    },
+    /// Lists accounts, and the mailboxes that open mode has made.
+    List {
+        /// As a JSON list of objects.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gives an account another password.
+    Password {
+        /// Its address.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Read the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Removes an account with all its mail.
+    Remove {
+        /// Its address.
+        #[arg(value_parser = address)]
+        address: Address,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AliasCommand {
+    /// Adds an alias: mail for ADDRESS goes to each TARGET.
+    #[command(after_help = "Examples:\n  \
+                            pillarbox alias add sales@example.org alice@example.org bob@example.org\n  \
+                            pillarbox alias add @example.org alice@example.org   all other addresses")]
+    Add {
+        /// The address, or @DOMAIN for every address of the domain that is nothing else.
+        #[arg(value_parser = alias::parse_name)]
+        address: AliasName,
+        /// Accounts or other aliases.
+        #[arg(required = true, value_name = "TARGET", value_parser = address)]
+        targets: Vec<Address>,
+    },
+    /// Lists aliases.
+    List {
+        /// As a JSON list of objects.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes an alias; mail that it has brought stays where it is.
+    Remove {
+        /// The address, or @DOMAIN.
+        #[arg(value_parser = alias::parse_name)]
+        address: AliasName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MessageCommand {
+    /// Lists the messages of a mailbox: number, date, from, subject, size, attachments.
+    List {
+        /// The address of the mailbox.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// As a JSON list of objects.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one message.
+    Show {
+        /// The address of the mailbox.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Its number in the list, counted from 1.
+        #[arg(value_parser = number)]
+        number: MsgNo,
+        /// Exactly as it came, with the trace lines that the server put on top.
+        #[arg(long)]
+        raw: bool,
+    },
+}
+
+fn address(text: &str) -> Result<Address, AddressError> {
+    Address::parse(text)
+}
+
+fn duration(text: &str) -> Result<Duration, UnitError> {
+    units::duration(text)
+}
+
+fn size(text: &str) -> Result<Size, UnitError> {
+    units::size(text)
+}
+
+fn number(text: &str) -> Result<MsgNo, &'static str> {
+    MsgNo::parse(text.as_bytes()).ok_or("messages are numbered 1, 2, 3 …")
+}
+
+/// Runs the program: `arguments` with its own name first. The result is its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    speak_plainly_of_panics();
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => return usage(&error),
+    };
+    let mut out = Output::new();
+    let done = dispatch(line, &mut out);
+    // What was said before a failure is said all the same.
+    let said = out.flush();
+    match done.and(said) {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => usage(&error),
+        Err(Failure::Faults(faults)) => {
+            output::tell_faults(&faults);
+            ExitCode::FAILURE
+        }
+        Err(Failure::Reason(reason)) => {
+            output::complain(reason);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version are asked for and go to standard output; the rest is wrong usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Whoever does not read it, as `head` does not, has seen enough.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// A panic is a fault of this program, and told in one line; on the threads that read strangers'
+/// messages it is expected and not told at all.
+fn speak_plainly_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        if std::thread::current().name() == Some(guard::THREAD) {
+            return;
+        }
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let what = panic.payload_as_str().unwrap_or("no words");
+        let what = text::one_line(what);
+        let _ = writeln!(std::io::stderr().lock(), "pillarbox: a fault of the program at {place}: {what}");
+    }));
+}
+
+fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
+    let CommandLine { global, command } = line;
+    if let Command::Serve { ephemeral: true } = command
+        && global.data_dir.is_some()
+    {
+        let text = "--ephemeral makes a data directory of its own and cannot be used with --data-dir";
+        let error = CommandLine::command().error(ErrorKind::ArgumentConflict, text);
+        return Err(Failure::Usage(Box::new(error)));
+    }
+    let config = open::configuration(&global)?;
+    let form = |json| if json { Form::Json } else { Form::Table };
+    let source = |stdin| if stdin { Source::StandardInput } else { Source::Terminal };
+    match command {
+        Command::Serve { ephemeral } => {
+            let lifetime = if ephemeral { Lifetime::Ephemeral } else { Lifetime::Kept };
+            serve::run(config, lifetime).map_err(Failure::because)
+        }
+        Command::Check => check::run(&config, out),
+        Command::Ready { wait } => ready::run(&config, wait, out),
+        Command::Account(command) => match command {
+            AccountCommand::Add { address, password_stdin, quota } => {
+                account::add(&config, &address, source(password_stdin), quota, out)
+            }
+            AccountCommand::List { json } => account::list(&config, form(json), out),
+            AccountCommand::Password { address, password_stdin } => {
+                account::set_password(&config, &address, source(password_stdin), out)
+            }
+            AccountCommand::Remove { address } => account::remove(&config, &address, out),
+        },
+        Command::Alias(command) => match command {
+            AliasCommand::Add { address, targets } => alias::add(&config, address, &targets, out),
+            AliasCommand::List { json } => alias::list(&config, form(json), out),
+            AliasCommand::Remove { address } => alias::remove(&config, &address, out),
+        },
+        Command::Message(command) => match command {
+            MessageCommand::List { address, json } => message::list(&config, &address, form(json), out),
+            MessageCommand::Show { address, number, raw } => {
+                let view = if raw { View::Raw } else { View::Readable };
+                message::show(&config, &address, number, view, out)
+            }
+        },
+    }
+}

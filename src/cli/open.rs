@@ -1,0 +1,50 @@
+//! What commands start from: the configuration and the store.
+
+use super::Global;
+use super::output::Failure;
+use crate::config::{self, Config, Sources};
+use crate::serve::store_options;
+use crate::store::{Store, Tenure};
+
+/// The database in the data directory.
+const DATABASE: &str = "pillarbox.db";
+
+/// Reads the configuration from where the command line and the environment say.
+///
+/// # Errors
+/// [`Failure::Faults`], all of them.
+pub fn configuration(global: &Global) -> Result<Config, Failure> {
+    let sources = Sources {
+        file: global.config.clone(),
+        search: config::SEARCH.iter().map(Into::into).collect(),
+        environment: std::env::vars_os().collect(),
+        data_dir: global.data_dir.clone(),
+    };
+    config::load(&sources).map_err(Failure::Faults)
+}
+
+/// Whether there is a database to look into. A command that only looks makes none.
+#[must_use]
+pub fn database_exists(config: &Config) -> bool {
+    config.data_dir.join(DATABASE).exists()
+}
+
+/// Opens the store, beside a server or without one, does `work` and closes it.
+///
+/// # Errors
+/// What keeps the store from opening, or what `work` says.
+pub fn with_store<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because(format!("the system gives no resources: {error}")))?;
+    runtime.block_on(async {
+        let store = Store::open(store_options(config, Tenure::Command)).await.map_err(Failure::because)?;
+        let result = work(&store).await;
+        store.close().await;
+        result
+    })
+}

@@ -1,0 +1,182 @@
+//! `pillarbox ready`: whether the running server answers. For health checks, so it needs nothing but
+//! the data directory.
+
+use super::output::{Failure, Output};
+use super::text::{cut, one_line};
+use crate::config::Config;
+use crate::config::bind::Bind;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The file in which a running server says where it listens.
+const LOCK: &str = "pillarbox.lock";
+/// How long one listener may take to greet.
+const GREETING_MAX: Duration = Duration::from_secs(2);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks the running server, again and again until `wait` has passed.
+///
+/// # Errors
+/// [`Failure`] with the last reason.
+pub fn run(config: &Config, wait: Option<Duration>, out: &mut Output) -> Result<(), Failure> {
+    let deadline = Instant::now() + wait.unwrap_or_default();
+    loop {
+        match ask(&config.data_dir) {
+            Ok(line) => return out.line(line),
+            Err(reason) if Instant::now() >= deadline => return Err(Failure::Reason(reason)),
+            Err(_) => std::thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now()))),
+        }
+    }
+}
+
+fn ask(data_dir: &Path) -> Result<String, String> {
+    let path = data_dir.join(LOCK);
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("no server runs on {}", data_dir.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    })?;
+    let line = text.lines().find(|line| line.starts_with("ready"));
+    let line = line.ok_or_else(|| format!("the server on {} is not ready", data_dir.display()))?;
+    let listeners = listeners(line).ok_or_else(|| format!("{} holds no ready line", path.display()))?;
+    for (name, bind) in &listeners {
+        greeting(bind).map_err(|reason| format!("{name} at {bind}: {reason}"))?;
+    }
+    Ok(line.to_owned())
+}
+
+/// The listeners of a ready line: `ready smtp=127.0.0.1:1025,[::1]:1025 pop3=unix:/run/pop3`.
+fn listeners(line: &str) -> Option<Vec<(&str, Bind)>> {
+    let mut listeners = Vec::new();
+    for word in line.strip_prefix("ready")?.split_whitespace() {
+        let (name, places) = word.split_once('=')?;
+        for place in places.split(',') {
+            listeners.push((name, Bind::parse(place, 0).ok()?));
+        }
+    }
+    (!listeners.is_empty()).then_some(listeners)
+}
+
+/// Waits for the greeting, and takes its leave so that the server sees no broken connection.
+fn greeting(bind: &Bind) -> Result<(), String> {
+    let deadline = Instant::now() + GREETING_MAX;
+    let stream: Result<Box<dyn Stream>, io::Error> = match bind {
+        Bind::Tcp(address) => TcpStream::connect_timeout(&reachable(*address), GREETING_MAX)
+            .map(|s| Box::new(s) as Box<dyn Stream>),
+        Bind::Unix(path) => UnixStream::connect(path).map(|s| Box::new(s) as Box<dyn Stream>),
+    };
+    let mut stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"\n") && greeting.len() < 512 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("no greeting within 2 s".to_owned());
+        }
+        let mut buffer = [0; 512];
+        match stream.patience(left).and_then(|()| stream.read(&mut buffer)) {
+            Ok(0) => return Err("closed without a greeting".to_owned()),
+            Ok(n) => greeting.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err("no greeting within 2 s".to_owned());
+            }
+            Err(error) => return Err(format!("no greeting: {error}")),
+        }
+    }
+    if !greeting.starts_with(b"220") && !greeting.starts_with(b"+OK") {
+        let said = one_line(&String::from_utf8_lossy(&greeting));
+        return Err(format!("answers {}", cut(&said, 80)));
+    }
+    // It has answered, which is all that was asked.
+    let _ = stream.write_all(b"QUIT\r\n");
+    let _ = stream.read(&mut [0; 512]);
+    Ok(())
+}
+
+/// An address that stands for all networks is reached over loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+trait Stream: Read + Write {
+    fn patience(&self, limit: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn patience(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))?;
+        self.set_read_timeout(Some(limit))
+    }
+}
+
+impl Stream for UnixStream {
+    fn patience(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))?;
+        self.set_read_timeout(Some(limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn answered(says: &'static [u8]) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let dir = tempfile::tempdir().expect("a directory");
+        let line = format!("pid 1\nready smtp=0.0.0.0:{}\n", address.port());
+        std::fs::write(dir.path().join(LOCK), line).expect("the file");
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("a peer");
+            peer.write_all(says).expect("written");
+            let mut rest = Vec::new();
+            let _ = peer.read_to_end(&mut rest);
+            rest
+        });
+        let answer = ask(dir.path());
+        drop(server);
+        answer
+    }
+
+    #[test]
+    fn a_server_is_ready_when_every_listener_greets() {
+        assert!(answered(b"220 mx ESMTP\r\n").is_ok_and(|line| line.starts_with("ready smtp=")));
+        assert!(answered(b"+OK hello\r\n").is_ok());
+        let full = answered(b"421 4.3.2 too many\x1b connections\r\n").expect_err("not ready");
+        assert!(full.contains("answers 421 4.3.2 too many\u{fffd} connections"), "{full}");
+        assert!(answered(b"").is_err_and(|reason| reason.contains("no greeting within 2 s")));
+    }
+
+    #[test]
+    fn without_a_server_the_reason_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(ask(dir.path()).is_err_and(|reason| reason.starts_with("no server runs on ")));
+        std::fs::write(dir.path().join(LOCK), "pid 1\n").expect("the file");
+        assert!(ask(dir.path()).is_err_and(|reason| reason.ends_with(" is not ready")));
+        std::fs::write(dir.path().join(LOCK), "pid 1\nready what\n").expect("the file");
+        assert!(ask(dir.path()).is_err_and(|reason| reason.ends_with(" holds no ready line")));
+        std::fs::write(dir.path().join(LOCK), "pid 1\nready smtp=unix:/nowhere/s\n").expect("the file");
+        assert!(
+            ask(dir.path())
+                .is_err_and(|reason| reason.starts_with("smtp at unix:/nowhere/s: cannot connect"))
+        );
+    }
+
+    #[test]
+    fn a_ready_line_names_every_listener() {
+        let line = "ready smtp=127.0.0.1:1025,[::1]:1025 pop3=unix:/run/pop3";
+        let names: Vec<_> =
+            listeners(line).expect("listeners").iter().map(|(n, b)| format!("{n} {b}")).collect();
+        assert_eq!(names, ["smtp 127.0.0.1:1025", "smtp [::1]:1025", "pop3 unix:/run/pop3"]);
+        assert!(listeners("ready").is_none());
+    }
+}

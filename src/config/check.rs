@@ -1,0 +1,344 @@
+//! From values to meaning: a [`Config`], or every fault of it.
+
+use super::bind::Bind;
+use super::fault::{Fault, Place, quoted};
+use super::keys::{self, Due, Key, Sample};
+use super::raw::{Item, Raw, Value, Written};
+use super::units::{self, Size};
+use super::{Accounts, BareNewline, Config, Limits, Listen, Log, LogFormat, Mode};
+use crate::mail::address::Domain;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+// RFC 5321 §4.5.3.1.7: 64K octets at least; less is the operator's choice, and is told.
+const MESSAGE_OCTETS_ADVISED: u64 = 64 * 1024;
+const MESSAGE_OCTETS_MIN: u64 = 1024;
+// RFC 5321 §4.5.3.1.8: 100 recipients at least; less is the operator's choice, and is told.
+const RECIPIENTS_ADVISED: u64 = 100;
+/// An upper bound for the memory of a transaction.
+const RECIPIENTS_MAX: u64 = 10_000;
+const CONNECTIONS_MAX: u64 = 1_000_000;
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// What RFC 5321 §4.5.3.2.7 asks of a server.
+const SMTP_TIMEOUT_ADVISED: Duration = Duration::from_secs(5 * 60);
+/// What RFC 1939 §3 asks of a server.
+const POP3_TIMEOUT_ADVISED: Duration = Duration::from_secs(10 * 60);
+/// Characters that stand in a local part without quotes and are neither letter, digit nor dot.
+const TAG_SEPARATORS: &str = "!#$%&'*+-/=?^_`{|}~";
+
+/// Checks what was written. `data_dir` is the option that beats the key.
+///
+/// # Errors
+/// Every fault.
+pub fn check(raw: &Raw, data_dir: Option<&Path>) -> Result<Config, Vec<Fault>> {
+    let mut check = Check { raw, faults: Vec::new(), warnings: Vec::new() };
+    let config = check.config(data_dir);
+    match config {
+        Some(config) if check.faults.is_empty() => Ok(Config { warnings: check.warnings, ..config }),
+        _ => Err(check.faults),
+    }
+}
+
+pub(super) struct Check<'a> {
+    pub(super) raw: &'a Raw,
+    pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A value and where it comes from.
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+impl Check<'_> {
+    fn config(&mut self, data_dir: Option<&Path>) -> Option<Config> {
+        self.not_yet();
+        // All of them first, so that no fault hides another one.
+        let hostname = self.domain(&keys::HOSTNAME);
+        let data_dir = self.data_dir(data_dir);
+        let smtp = self.binds(&keys::SMTP, 1025);
+        let pop3 = self.binds(&keys::POP3, 1110);
+        let mode = self.choice(&keys::MODE, &[("open", Mode::Open), ("closed", Mode::Closed)]);
+        let domains = self.domains();
+        let tag_separator = self.tag_separator();
+        let limits = self.limits();
+        let log = self.log();
+
+        self.across(mode.as_ref(), &smtp, &pop3);
+        let plain = |binds: Vec<At<Bind>>| binds.into_iter().map(|bind| bind.value).collect();
+        Some(Config {
+            hostname: hostname?,
+            data_dir: data_dir?,
+            listen: Listen { smtp: plain(smtp), pop3: plain(pop3) },
+            accounts: Accounts { mode: mode?.value, domains, tag_separator: tag_separator? },
+            limits: limits?,
+            log: log?,
+            file: None,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Keys of later versions: accepted while they switch nothing on.
+    fn not_yet(&mut self) {
+        for key in keys::ALL.iter().filter(|key| key.due == Due::Later) {
+            let Some(Written { value, place }) = self.raw.written(key) else { continue };
+            let switches_nothing_on = match value {
+                Value::List(items) => items.is_empty(),
+                Value::Text(text) => text == "off" || text.is_empty(),
+                Value::Flag(flag) => !flag,
+                Value::Count(_) => false,
+            };
+            if !switches_nothing_on {
+                let instead = match &key.default {
+                    Some(default) => format!("remove it or write {}", key.assignment(place, default)),
+                    None => "remove it".to_owned(),
+                };
+                self.faults.push(Fault::new(place, key, "is not in this version yet", instead));
+            }
+        }
+    }
+
+    pub(super) fn text(&self, key: &Key) -> Option<At<String>> {
+        match self.raw.value(key)? {
+            Written { value: Value::Text(value), place } => Some(At { value, place }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn list(&self, key: &Key) -> Vec<Item> {
+        match self.raw.value(key) {
+            Some(Written { value: Value::List(items), .. }) => items,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn fault<T>(&mut self, place: &Place, key: &Key, wrong: impl Into<String>) -> Option<T> {
+        self.faults.push(Fault::of_value(place, key, wrong, &key.example));
+        None
+    }
+
+    fn domain(&mut self, key: &Key) -> Option<Domain> {
+        let At { value, place } = self.text(key)?;
+        match Domain::parse(&value) {
+            Ok(domain) => Some(domain),
+            Err(error) => self.fault(&place, key, format!("{}: {error}", quoted(&value))),
+        }
+    }
+
+    /// The domains that are sound; the others are faults.
+    fn domains(&mut self) -> Vec<Domain> {
+        let key = &keys::DOMAINS;
+        let mut domains = Vec::new();
+        for Item { text, place } in self.list(key) {
+            match Domain::parse(text.strip_prefix('@').unwrap_or(&text)) {
+                Ok(domain) if !domains.contains(&domain) => domains.push(domain),
+                Ok(_) => {}
+                Err(_) if text == "*" => {
+                    let instead = "write domains = [] in open mode, the names of the domains in closed mode";
+                    self.faults.push(Fault::new(&place, key, "\"*\" is not a domain", instead));
+                }
+                Err(error) => {
+                    self.fault::<()>(&place, key, format!("{}: {error}", quoted(&text)));
+                }
+            }
+        }
+        domains
+    }
+
+    fn data_dir(&mut self, option: Option<&Path>) -> Option<PathBuf> {
+        let key = &keys::DATA_DIR;
+        let (path, place) = match option {
+            Some(path) => (path.to_owned(), Place::Option("--data-dir")),
+            None => self.text(key).map(|At { value, place }| (PathBuf::from(value), place))?,
+        };
+        if path.as_os_str().is_empty() {
+            return self.fault(&place, key, "is empty");
+        }
+        Some(path)
+    }
+
+    /// The places that are sound; the others are faults.
+    fn binds(&mut self, key: &Key, usual_port: u16) -> Vec<At<Bind>> {
+        let mut binds = Vec::new();
+        for Item { text, place } in self.list(key) {
+            match Bind::parse(&text, usual_port) {
+                Ok(value) => binds.push(At { value, place }),
+                Err(error) => {
+                    self.faults.push(Fault::new(
+                        &place,
+                        key,
+                        error.wrong,
+                        format!("write {}", error.instead),
+                    ));
+                }
+            }
+        }
+        binds
+    }
+
+    fn choice<T: Copy>(&mut self, key: &Key, choices: &[(&str, T)]) -> Option<At<T>> {
+        let At { value, place } = self.text(key)?;
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
+            return Some(At { value: *choice, place });
+        }
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let wrong = format!("{} is none of {}", quoted(&value), names.join(", "));
+        let nearest = choices
+            .iter()
+            .map(|(name, _)| *name)
+            .min_by_key(|name| strsim::osa_distance(name, &value.to_ascii_lowercase()))?;
+        self.faults.push(Fault::of_value(&place, key, wrong, &Sample::Text(nearest)));
+        None
+    }
+
+    pub(super) fn flag(&self, key: &Key) -> bool {
+        matches!(self.raw.value(key), Some(Written { value: Value::Flag(true), .. }))
+    }
+
+    fn tag_separator(&mut self) -> Option<String> {
+        let key = &keys::TAG_SEPARATOR;
+        let At { value, place } = self.text(key)?;
+        if value.chars().count() > 1 {
+            return self.fault(&place, key, format!("{} is more than one character", quoted(&value)));
+        }
+        if !value.chars().all(|c| TAG_SEPARATORS.contains(c)) {
+            let wrong = format!("{} cannot separate a tag: it is none of {TAG_SEPARATORS}", quoted(&value));
+            return self.fault(&place, key, wrong);
+        }
+        Some(value)
+    }
+
+    fn size(&mut self, key: &Key) -> Option<At<Size>> {
+        let At { value, place } = self.text(key)?;
+        match units::size(&value) {
+            Ok(value) => Some(At { value, place }),
+            Err(error) => {
+                self.faults.push(Fault::of_value(&place, key, &error.wrong, &Sample::Text(&error.instead)));
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, key: &Key, least: u64, most: u64) -> Option<At<u64>> {
+        let Written { value: Value::Count(value), place } = self.raw.value(key)? else { return None };
+        let bound = match value {
+            n if n < least => least,
+            n if n > most => most,
+            _ => return Some(At { value, place }),
+        };
+        let wrong = if bound == least {
+            format!("{value} is too small, {least} is the least")
+        } else {
+            format!("{value} is too large, {most} is the most")
+        };
+        self.faults.push(Fault::of_value(&place, key, wrong, &Sample::Count(bound)));
+        None
+    }
+
+    fn timeout(&mut self, key: &Key, advised: Duration, rule: &str) -> Option<Duration> {
+        let At { value, place } = self.text(key)?;
+        let duration = match units::duration(&value) {
+            Ok(duration) => duration,
+            Err(error) => {
+                self.faults.push(Fault::of_value(&place, key, &error.wrong, &Sample::Text(&error.instead)));
+                return None;
+            }
+        };
+        if duration < TIMEOUT_MIN || duration > TIMEOUT_MAX {
+            return self.fault(&place, key, format!("{} is not between 1s and 24h", quoted(&value)));
+        }
+        if duration < advised {
+            self.warnings.push(format!("{}: {} is shorter than {rule} asks for", key.path, quoted(&value)));
+        }
+        Some(duration)
+    }
+
+    fn advise(&mut self, key: &Key, what: &str, least: &str) {
+        self.warnings.push(format!("{}: {what} less than RFC 5321 asks for ({least})", key.path));
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let message = self.size(&keys::MESSAGE_SIZE).and_then(|At { value, place }| match value {
+            Size::Octets(octets) if octets >= MESSAGE_OCTETS_MIN => {
+                if octets < MESSAGE_OCTETS_ADVISED {
+                    self.advise(&keys::MESSAGE_SIZE, &format!("{octets} octets are"), "64 KiB");
+                }
+                Some(octets)
+            }
+            Size::Octets(_) => {
+                self.fault(&place, &keys::MESSAGE_SIZE, "is less than 1 KiB, which few messages fit in")
+            }
+            Size::Off => self.fault(&place, &keys::MESSAGE_SIZE, "cannot be off: a message needs a bound"),
+        });
+        let recipients = self.count(&keys::RECIPIENTS, 1, RECIPIENTS_MAX);
+        if let Some(At { value, .. }) = recipients.as_ref().filter(|at| at.value < RECIPIENTS_ADVISED) {
+            self.advise(&keys::RECIPIENTS, &format!("{value} is"), "100");
+        }
+        let connections = self.count(&keys::CONNECTIONS, 1, CONNECTIONS_MAX);
+        let per_ip = self.count(&keys::CONNECTIONS_PER_IP, 1, CONNECTIONS_MAX);
+        // RFC 5321 §4.5.3.2.7: five minutes; less is the operator's choice, and is told.
+        let smtp = self.timeout(&keys::SMTP_TIMEOUT, SMTP_TIMEOUT_ADVISED, "RFC 5321 (5 minutes)");
+        // RFC 1939 §3: ten minutes at least; less is the operator's choice, and is told.
+        let pop3 = self.timeout(&keys::POP3_TIMEOUT, POP3_TIMEOUT_ADVISED, "RFC 1939 (10 minutes)");
+        let quota = self.size(&keys::DEFAULT_QUOTA);
+        let choices = [("refuse", BareNewline::Refuse), ("normalise", BareNewline::Normalise)];
+        let bare_newline = self.choice(&keys::BARE_NEWLINE, &choices);
+
+        let connections_max = connections?.value;
+        let per_ip = match per_ip? {
+            // A default that another key has made pointless is no fault of the operator.
+            At { value, place: Place::Default } => value.min(connections_max),
+            At { value, place } if value > connections_max => {
+                let wrong = format!("{value} is more than limits.connections, which is {connections_max}");
+                self.faults.push(Fault::of_value(
+                    &place,
+                    &keys::CONNECTIONS_PER_IP,
+                    wrong,
+                    &Sample::Count(connections_max),
+                ));
+                return None;
+            }
+            At { value, .. } => value,
+        };
+        Some(Limits {
+            message_octets_max: message?,
+            recipients_max: usize::try_from(recipients?.value).ok()?,
+            connections_max: usize::try_from(connections_max).ok()?,
+            connections_per_ip_max: usize::try_from(per_ip).ok()?,
+            smtp_timeout: smtp?,
+            pop3_timeout: pop3?,
+            default_quota: match quota?.value {
+                Size::Off => None,
+                Size::Octets(octets) => Some(octets),
+            },
+            bare_newline: bare_newline?.value,
+        })
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let format = self.choice(&keys::LOG_FORMAT, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let At { value: filter, place } = self.text(&keys::LOG_FILTER)?;
+        if let Err(error) = EnvFilter::builder().parse(&filter) {
+            let wrong = format!("{}: {error}", quoted(&filter)).replace('\n', " ");
+            return self.fault(&place, &keys::LOG_FILTER, wrong);
+        }
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let lower = filter.trim().to_ascii_lowercase();
+        if lower.bytes().all(|b| b.is_ascii_alphabetic())
+            && !lower.is_empty()
+            && lower != env!("CARGO_PKG_NAME")
+            && !levels.contains(&lower.as_str())
+        {
+            self.warnings.push(format!(
+                "{}: {} is no level ({}), so it is taken for the name of a module",
+                keys::LOG_FILTER.path,
+                quoted(&filter),
+                levels.join(", "),
+            ));
+        }
+        Some(Log { format: format?.value, filter })
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wrong with a configuration: where, which key, why, and what to write instead.
+
+use super::keys::{Key, Sample};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file; lines and columns count from 1.
+    File {
+        /// The file.
+        path: Arc<Path>,
+        /// The line; `None` when the file as a whole is meant.
+        line: Option<usize>,
+        /// The column, for errors of syntax.
+        column: Option<usize>,
+    },
+    /// In the environment variable of this name.
+    Environment(String),
+    /// In this option of the command line.
+    Option(&'static str),
+    /// Nowhere: it is the value of a key that nobody wrote.
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File { path, line, column } => {
+                write!(f, "{}", path.display())?;
+                for number in [line, column].into_iter().flatten() {
+                    write!(f, ":{number}")?;
+                }
+                Ok(())
+            }
+            Place::Environment(name) => f.write_str(name),
+            Place::Option(name) => f.write_str(name),
+            Place::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One fault of a configuration, for the operator. Its text is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where the fault is.
+    pub place: Place,
+    /// The key it is about, as a dotted path; none for errors of syntax.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub wrong: String,
+    /// What to write instead.
+    pub instead: String,
+}
+
+impl Fault {
+    /// A fault of the value of `key`, with a sample of what to write.
+    #[must_use]
+    pub fn of_value(place: &Place, key: &Key, wrong: impl Into<String>, sample: &Sample<'_>) -> Fault {
+        let instead = format!("write {}", key.assignment(place, sample));
+        Fault::new(place, key, wrong, instead)
+    }
+
+    /// A fault of `key`, with advice in words.
+    #[must_use]
+    pub fn new(place: &Place, key: &Key, wrong: impl Into<String>, instead: impl Into<String>) -> Fault {
+        Fault {
+            place: place.clone(),
+            key: Some(key.path.to_owned()),
+            wrong: wrong.into(),
+            instead: instead.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        write!(f, "{}; {}", self.wrong, self.instead)
+    }
+}
+
+/// Text of the operator within a sentence: quoted, controls escaped, so that it stays on its line.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,75 @@
+//! POP3: how mail goes out.
+//!
+//! Read [`command`] (the words of the client), [`reply`] (the words of the server), [`offer`] (what
+//! CAPA announces), then [`session`] (the order of things), and last [`server`], which carries
+//! bytes and questions between a session, its socket and the store. `smtp` has files of
+//! the same names. Own to POP3: [`marks`] (what is marked deleted), [`pages`] (long lists), [`top`]
+//! (the cutter of TOP).
+//!
+//! # States
+//!
+//! ```text
+//!                 PASS                       listing
+//! Authorization ────────▶ Opening ─────────────────────▶ Transaction ──┐ STAT LIST RETR DELE
+//!    │  ▲  ▲               │   │                           │    ▲ └────┘ NOOP RSET TOP UIDL
+//!    │  │  └───────────────┘   │ third wrong password      │    │
+//!    │  └─ USER, UTF8          │                      QUIT │    ╳ nothing leads back
+//!    │     (CAPA everywhere)   │                           ▼
+//!    │ QUIT                    │                        Updating
+//!    ▼                         ▼                           │ deleted, or the store could not
+//!  Closed ◀────────────────────┴───────────────────────────┘
+//! ```
+//!
+//! | state | what holds there |
+//! | --- | --- |
+//! | `Authorization { user }` | no mailbox is open; `user` is the name of the last USER until a PASS |
+//! | `Opening` | the driver checks credentials and opens the mailbox; no command is read meanwhile |
+//! | `Transaction(Marks)` | the driver holds the lease; numbers and sizes are fixed; nothing is deleted yet |
+//! | `Updating` | the store has the lease and the marked ids; no command is read meanwhile |
+//! | `Closed` | nothing is held; every event is answered by closing |
+//!
+//! | event | Authorization | Transaction |
+//! | --- | --- | --- |
+//! | USER | `+OK`, name kept | `-ERR` |
+//! | PASS | after USER: ask `Open` → Opening; else `-ERR` | `-ERR` |
+//! | UTF8 | `+OK` | `-ERR` |
+//! | CAPA | the same list | the same list |
+//! | STAT LIST UIDL RETR TOP DELE NOOP RSET | `-ERR` | done, with messages that are not marked |
+//! | QUIT | `+OK`, Closed | ask `Update` → Updating |
+//! | no command, or one not well formed | `-ERR`; the 20th closes | the same |
+//! | silence | Closed, without a word (RFC 1939 §3) | the same, nothing is deleted |
+//! | taken over, server stops | `-ERR [SYS/TEMP]`, Closed | the same, nothing is deleted |
+//!
+//! | answer | from Opening | from Updating |
+//! | --- | --- | --- |
+//! | a listing | `+OK`, Transaction | |
+//! | wrong name or password | `-ERR [AUTH]`, Authorization; the third time Closed | |
+//! | in use | `-ERR [IN-USE]`, Authorization | |
+//! | deleted, with proof | | `+OK`, Closed |
+//! | store trouble | `-ERR [SYS/…]`, Authorization | `-ERR [SYS/…]`, Closed, nothing is deleted |
+//!
+//! Deletions happen in `Updating` and nowhere else, and nothing but QUIT leads there.
+//!
+//! # RFCs
+//!
+//! | RFC | what | kept |
+//! | --- | --- | --- |
+//! | 1939 | POP3 | whole, but for the optional APOP, which needs passwords in clear on the server |
+//! | 2449 | CAPA, response codes, pipelining | whole; LOGIN-DELAY and SASL are not offered |
+//! | 3206 | `[AUTH]`, `[SYS/TEMP]`, `[SYS/PERM]` | whole |
+//! | 6856 | UTF8 | but for two things, both on purpose, below |
+//!
+//! RFC 6856 §2.1 wants a message with UTF-8 in its header withheld, or replaced, until the client
+//! has said UTF8; the common clients never say it, and a message that cannot be fetched is worse
+//! than one whose subject looks odd, so messages are sent as they are in both modes. §2.2 asks for
+//! SASLprep on names and passwords: see [`offer`].
+
+pub mod codec;
+pub mod command;
+pub mod marks;
+pub mod offer;
+pub mod pages;
+pub mod reply;
+pub mod server;
+pub mod session;
+pub mod top;

@@ -1,0 +1,351 @@
+//! The driver: carries bytes and questions between one session, its socket and the store.
+//!
+//! It decides nothing. What it must keep: the mailbox is held as long as the `maildrop` of the driver is
+//! there; a future of the store is never raced against anything; waits for the peer, and only
+//! those, also end when another session takes the mailbox over.
+
+use super::codec::{Lines, Outgoing, Part, Wants};
+use super::offer::{Expiry, Offer};
+use super::pages::{Pages, Progress};
+use super::reply::Reply;
+use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
+use crate::auth::Auth;
+use crate::auth::outcome::Denied;
+use crate::mail::ids::MessageId;
+use crate::mail::listing::{Entry, Listing};
+use crate::mail::peer::Peer;
+use crate::mail::secret::Credentials;
+use crate::net::conn::{Conn, ConnError, Got, OUTPUT_OCTETS_MAX, Waiting};
+use crate::store::Store;
+use crate::store::maildrop::Maildrop;
+use crate::store::outcome::{Error, Expunged};
+use crate::wire::line::Line;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tracing::{Instrument, error, info, info_span, warn};
+
+/// How long a peer may take for each piece of the last words.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of a message that are stuffed at once: so much more than its bound may be in the output.
+const PIECE_OCTETS: usize = OUTPUT_OCTETS_MAX / 4;
+
+/// Numbers the sessions of this process, for the log.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// What all POP3 sessions share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The mail.
+    pub store: Store,
+    /// Who may read it.
+    pub auth: Auth,
+    /// How long a session waits for a command, and for the peer to take what it is sent.
+    pub timeout: Duration,
+    /// How long messages are kept, for CAPA.
+    pub expiry: Expiry,
+}
+
+/// Why a session ended before its QUIT. Nothing was deleted.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Conn(#[from] ConnError),
+    /// Only silence is left in the middle of a message.
+    #[error("another session has taken the mailbox over")]
+    Evicted,
+    /// The peer must not take a part of a message for the whole.
+    #[error("cut within message {0:?}: {1}")]
+    Torn(MessageId, Error),
+    #[error("cut within message {id:?}: the store has {found} octets of {promised}")]
+    Short { id: MessageId, found: u64, promised: u64 },
+}
+
+/// What a session did, for the log.
+#[derive(Debug, Default)]
+struct Tally {
+    retrieved: u64,
+    deleted: usize,
+}
+
+/// Serves one connection from the greeting to its end.
+pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
+    let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let span = info_span!("pop3", session, %peer);
+    async move {
+        let (session, greeting) = Session::new(Offer::new(context.expiry));
+        let tally = Tally::default();
+        let mut driver =
+            Driver { lines: Lines::default(), session, maildrop: None, peer, context, tally, conn };
+        let ended = driver.run(greeting).await;
+        // The next session need not wait until this peer has read its last words.
+        driver.maildrop = None;
+        let Driver { conn, context, tally, .. } = driver;
+        let ended = match ended {
+            Ok(reason) => {
+                conn.close(CLOSE_PATIENCE.min(context.timeout)).await.map(|()| reason).map_err(End::from)
+            }
+            Err(end) => Err(end),
+        };
+        let Tally { retrieved, deleted } = tally;
+        match ended {
+            Ok(reason) => info!(retrieved, deleted, reason, "session ended"),
+            Err(end @ (End::Torn(..) | End::Short { .. })) => {
+                error!(retrieved, deleted, reason = %end, "session cut");
+            }
+            Err(end) => info!(retrieved, deleted, reason = %end, "session ended"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+struct Driver {
+    conn: Conn,
+    lines: Lines,
+    session: Session,
+    /// The open mailbox and its lease.
+    maildrop: Option<Maildrop>,
+    peer: Peer,
+    context: Arc<Context>,
+    tally: Tally,
+}
+
+/// What came instead of, or as, a command: owned, since the event borrows from it.
+enum Heard {
+    Line(Line),
+    Idle,
+    Evicted,
+    Stop,
+}
+
+impl Heard {
+    fn event(&self) -> Event<'_> {
+        match self {
+            Heard::Line(Line::Whole(line)) => Event::Line(line),
+            Heard::Line(Line::TooLong) => Event::LineTooLong,
+            Heard::Line(Line::BareNewline) => Event::BareNewline,
+            Heard::Idle => Event::Idle,
+            Heard::Evicted => Event::Evicted,
+            Heard::Stop => Event::Stop,
+        }
+    }
+
+    /// What ends a session that its client did not end, for the log.
+    fn interruption(&self) -> Option<&'static str> {
+        match self {
+            Heard::Line(_) => None,
+            Heard::Idle => Some("no command for too long"),
+            Heard::Evicted => Some("another session has taken the mailbox over"),
+            Heard::Stop => Some("the server is stopping"),
+        }
+    }
+}
+
+impl Driver {
+    /// Runs the session until it wants to close; returns why, for the log.
+    async fn run(&mut self, greeting: Reply) -> Result<&'static str, End> {
+        let mut interruption = None;
+        let mut step = Step { say: Some(greeting), next: Next::Read };
+        loop {
+            step = match step.next {
+                Next::Read => {
+                    self.say(step.say);
+                    let heard = self.hear().await?;
+                    interruption = heard.interruption();
+                    self.session.step(heard.event())
+                }
+                Next::Send(payload) => {
+                    let event = self.send(step.say, payload).await?;
+                    self.session.step(event)
+                }
+                Next::Ask(ask) => {
+                    self.say(step.say);
+                    let answer = self.resolve(ask).await;
+                    self.session.step(Event::Answer(answer))
+                }
+                Next::Close => {
+                    let quit = step.say.as_ref().is_some_and(Reply::is_ok);
+                    self.say(step.say);
+                    return Ok(interruption.unwrap_or(if quit { "quit" } else { "refused" }));
+                }
+            };
+        }
+    }
+
+    fn say(&mut self, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            reply.encode(self.conn.output());
+        }
+    }
+
+    /// Waits for a command.
+    async fn hear(&mut self) -> Result<Heard, End> {
+        let Driver { conn, lines, maildrop, context, .. } = self;
+        let frame = async {
+            // Many small commands at once have answers that are many times larger.
+            conn.relieve(context.timeout).await?;
+            conn.frame(lines, Waiting::Command, context.timeout).await
+        };
+        let Some(got) = unless_evicted(maildrop.as_ref(), frame).await else {
+            return Ok(Heard::Evicted);
+        };
+        let heard = match got? {
+            Got::Frame(line) => Heard::Line(line),
+            Got::TimedOut => Heard::Idle,
+            Got::Stop => Heard::Stop,
+        };
+        self.touch();
+        Ok(heard)
+    }
+
+    /// Waits until the peer has taken so much that there is room for more.
+    async fn relieve(&mut self) -> Result<(), End> {
+        while self.conn.output().len() >= OUTPUT_OCTETS_MAX {
+            let taken = self.conn.send_some(self.context.timeout);
+            unless_evicted(self.maildrop.as_ref(), taken).await.ok_or(End::Evicted)??;
+            // A peer that takes anything at all is alive, however slow its line is.
+            self.touch();
+        }
+        Ok(())
+    }
+
+    fn touch(&self) {
+        if let Some(maildrop) = &self.maildrop {
+            maildrop.touch(Instant::now());
+        }
+    }
+
+    async fn send(&mut self, say: Option<Reply>, payload: Payload) -> Result<Event<'static>, End> {
+        match payload {
+            Payload::List(pages) => self.send_list(say, pages).await,
+            Payload::Message { entry, part } => self.send_message(say, entry, part).await,
+        }
+    }
+
+    async fn send_list(&mut self, say: Option<Reply>, mut pages: Pages) -> Result<Event<'static>, End> {
+        self.say(say);
+        while self.session.page(&mut pages, self.conn.output()) == Progress::More {
+            self.relieve().await?;
+        }
+        Ok(Event::Sent)
+    }
+
+    /// Sends a message or its top. Nothing is said before its first slice is there: until then a
+    /// fault can be told, after that only by cutting the connection.
+    async fn send_message(
+        &mut self,
+        say: Option<Reply>,
+        entry: Entry,
+        part: Part,
+    ) -> Result<Event<'static>, End> {
+        let Some(maildrop) = &self.maildrop else {
+            return Ok(Event::Unsent(not_open()));
+        };
+        let mut reader = maildrop.read(&entry);
+        let mut slice = match reader.next().await {
+            Ok(first) => first,
+            Err(fault) => {
+                error!(%fault, message = ?entry.id, "a message cannot be read");
+                return Ok(Event::Unsent(fault));
+            }
+        };
+        self.say(say);
+        let mut outgoing = Outgoing::new(part);
+        let mut wants = Wants::More;
+        let mut found = 0;
+        while let (Some(octets), Wants::More) = (&slice, wants) {
+            found += octets.len() as u64;
+            for piece in octets.chunks(PIECE_OCTETS) {
+                wants = outgoing.feed(piece, self.conn.output());
+                if wants == Wants::Nothing {
+                    break;
+                }
+                self.relieve().await?;
+            }
+            if wants == Wants::More {
+                slice = reader.next().await.map_err(|fault| End::Torn(entry.id, fault))?;
+            }
+        }
+        // The sizes of STAT, LIST and the +OK are a promise; without its final dot a client throws
+        // a message away that breaks it.
+        if wants == Wants::More && found != entry.octets {
+            return Err(End::Short { id: entry.id, found, promised: entry.octets });
+        }
+        outgoing.finish(self.conn.output());
+        self.tally.retrieved += u64::from(part == Part::Whole);
+        Ok(Event::Sent)
+    }
+
+    async fn resolve(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Open(credentials) => Answer::Open(self.open(&credentials).await),
+            Ask::Update(ids) => Answer::Update(self.update(ids).await),
+        }
+    }
+
+    async fn open(&mut self, credentials: &Credentials) -> Result<Listing, Refusal> {
+        let Context { auth, store, .. } = &*self.context;
+        let user = &*credentials.user;
+        let ip = self.peer;
+        let login = match auth.verify(credentials, &self.peer, self.session.failed_logins()).await {
+            Ok(login) => login,
+            Err(Denied::Credentials) => {
+                // fail2ban reads this line: its form does not change. The address is last, and the
+                // user name is escaped, so that no name can forge one.
+                warn!(proto = "pop3", ?user, reason = "wrong user name or password", %ip, "auth failed");
+                return Err(Refusal::Denied);
+            }
+            Err(Denied::Store(fault)) => {
+                error!(%fault, ?user, "a login cannot be checked");
+                return Err(Refusal::Store(fault));
+            }
+        };
+        match store.open_maildrop(&login, Instant::now()).await {
+            Ok(Some((maildrop, listing))) => {
+                self.maildrop = Some(maildrop);
+                let messages = listing.entries().len();
+                let octets: u64 = listing.entries().iter().map(|entry| entry.octets).sum();
+                info!(user = %login.mailbox(), messages, octets, %ip, "login");
+                Ok(listing)
+            }
+            Ok(None) => {
+                info!(user = %login.mailbox(), %ip, "login refused: another session has the mailbox open");
+                Err(Refusal::InUse)
+            }
+            Err(fault) => {
+                error!(user = %login.mailbox(), %fault, "a mailbox cannot be opened");
+                Err(Refusal::Store(fault))
+            }
+        }
+    }
+
+    async fn update(&mut self, ids: Vec<MessageId>) -> Result<Expunged, Error> {
+        let maildrop = self.maildrop.take().ok_or_else(not_open)?;
+        let updated = maildrop.expunge(ids).await;
+        match &updated {
+            Ok(proof) => self.tally.deleted = proof.messages(),
+            Err(fault) => error!(%fault, "messages cannot be deleted"),
+        }
+        updated
+    }
+}
+
+/// What `wait` yields, or `None` when another session takes the mailbox over first. Only for waits
+/// that lose nothing when they are dropped.
+async fn unless_evicted<T>(maildrop: Option<&Maildrop>, wait: impl Future<Output = T>) -> Option<T> {
+    let Some(maildrop) = maildrop else {
+        return Some(wait.await);
+    };
+    tokio::select! {
+        biased;
+        () = maildrop.evicted() => None,
+        got = wait => Some(got),
+    }
+}
+
+/// The session asks for messages only while a mailbox is open; should it ever not be so, it is told.
+fn not_open() -> Error {
+    Error::Unavailable("no mailbox is open".to_owned())
+}

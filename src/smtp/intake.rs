@@ -1,0 +1,313 @@
+//! Where the octets of a message go while it comes in: into memory while it is small and there is
+//! room for it, from there in slices into the store.
+//!
+//! It also holds what a message must not do, and gives the verdict at its end. It moves no octet to
+//! the store itself: [`Intake::take`] keeps, [`Intake::spill`] hands out what has to be written.
+
+use super::session::BodyFault;
+use crate::mail::trace::{HEADER_OCTETS_MAX, HOPS_MAX, HeaderScan};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A message longer than this goes to the store in slices.
+pub const MEMORY_OCTETS_MAX: usize = 256 * 1024;
+/// Size of a slice.
+pub const SLICE_OCTETS: usize = 64 * 1024;
+/// What each message may hold without asking the budget, the size of a slice when the budget is
+/// used up, and the step in which more is asked for.
+pub const STEP_OCTETS: usize = 16 * 1024;
+
+/// How much memory all messages that come in may hold together, beyond [`STEP_OCTETS`] for each.
+#[derive(Debug)]
+pub struct Budget {
+    octets_left: AtomicUsize,
+}
+
+impl Budget {
+    /// So many octets.
+    #[must_use]
+    pub fn new(octets: usize) -> Arc<Budget> {
+        Arc::new(Budget { octets_left: AtomicUsize::new(octets) })
+    }
+
+    fn take(&self, octets: usize) -> bool {
+        let less = |left: usize| left.checked_sub(octets);
+        self.octets_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    fn give_back(&self, octets: usize) {
+        self.octets_left.fetch_add(octets, Ordering::Relaxed);
+    }
+}
+
+/// What a message may hold of the budget; dropping it gives that back.
+#[derive(Debug)]
+struct Allowance {
+    budget: Arc<Budget>,
+    /// With the step that is free.
+    octets: usize,
+}
+
+impl Allowance {
+    /// Grows until `octets` are allowed; false when the budget has no more.
+    fn reach(&mut self, octets: usize) -> bool {
+        while self.octets < octets {
+            if !self.budget.take(STEP_OCTETS) {
+                return false;
+            }
+            self.octets += STEP_OCTETS;
+        }
+        true
+    }
+
+    fn shrink(&mut self, octets: usize) {
+        let octets = octets.max(STEP_OCTETS);
+        self.budget.give_back(self.octets.saturating_sub(octets));
+        self.octets = self.octets.min(octets);
+    }
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        self.shrink(STEP_OCTETS);
+    }
+}
+
+/// A message on its way in.
+#[derive(Debug)]
+pub struct Intake {
+    octets_max: u64,
+    octets: u64,
+    scan: HeaderScan,
+    fault: Option<BodyFault>,
+    place: Place,
+    allowance: Allowance,
+    /// Full slices.
+    slices: VecDeque<Bytes>,
+    /// The slice that grows.
+    tail: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Memory,
+    /// Slices leave as soon as they are full.
+    Store,
+}
+
+/// What [`Intake::finish`] leaves to do.
+#[derive(Debug)]
+pub enum Kept {
+    /// All of the message, and its share of the budget until it is delivered.
+    Memory(Vec<Bytes>, Share),
+    /// The last octets of a message whose others were spilt.
+    Store(Vec<Bytes>),
+}
+
+/// A share of the budget that a message holds until it is dropped.
+#[derive(Debug)]
+pub struct Share(#[expect(dead_code, reason = "held for its drop")] Allowance);
+
+impl Intake {
+    /// A message of at most `octets_max` octets.
+    #[must_use]
+    pub fn new(octets_max: u64, budget: Arc<Budget>) -> Intake {
+        Intake {
+            octets_max,
+            octets: 0,
+            scan: HeaderScan::default(),
+            fault: None,
+            place: Place::Memory,
+            allowance: Allowance { budget, octets: STEP_OCTETS },
+            slices: VecDeque::new(),
+            tail: BytesMut::new(),
+        }
+    }
+
+    /// Why the message will be refused, as far as can be told.
+    #[must_use]
+    pub fn fault(&self) -> Option<&BodyFault> {
+        self.fault.as_ref()
+    }
+
+    /// The message will be refused. The rest of it is read and thrown away.
+    pub fn refuse(&mut self, fault: BodyFault) {
+        self.fault.get_or_insert(fault);
+        self.slices = VecDeque::new();
+        self.tail = BytesMut::new();
+        self.allowance.shrink(STEP_OCTETS);
+    }
+
+    /// Takes the next octets. Call [`Intake::spill`] after it until that gives nothing more.
+    pub fn take(&mut self, mut octets: &[u8]) {
+        if self.fault.is_some() {
+            return;
+        }
+        self.octets = self.octets.saturating_add(octets.len() as u64);
+        self.scan.feed(octets);
+        if let Some(fault) = self.verdict() {
+            return self.refuse(fault);
+        }
+        while !octets.is_empty() {
+            let room = SLICE_OCTETS - self.tail.len();
+            let (now, later) = octets.split_at(room.min(octets.len()));
+            self.tail.extend_from_slice(now);
+            if self.tail.len() == SLICE_OCTETS {
+                self.slices.push_back(self.tail.split().freeze());
+            }
+            octets = later;
+        }
+        let held = self.slices.len() * SLICE_OCTETS + self.tail.len();
+        if self.place == Place::Memory && (held > MEMORY_OCTETS_MAX || !self.allowance.reach(held)) {
+            self.place = Place::Store;
+        }
+    }
+
+    /// The next slice that has to go to the store.
+    pub fn spill(&mut self) -> Option<Bytes> {
+        if self.place == Place::Memory {
+            return None;
+        }
+        if let Some(slice) = self.slices.pop_front() {
+            return Some(slice);
+        }
+        self.allowance.shrink(SLICE_OCTETS);
+        // Larger slices are cheaper to keep, but they are held in memory until they are full.
+        let full = self.tail.len() >= STEP_OCTETS && !self.allowance.reach(self.tail.len() + STEP_OCTETS);
+        full.then(|| self.tail.split().freeze())
+    }
+
+    /// Ends the message.
+    ///
+    /// # Errors
+    /// Why it is refused, as a [`BodyFault`].
+    pub fn finish(mut self) -> Result<Kept, BodyFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if !self.tail.is_empty() {
+            self.slices.push_back(mem::take(&mut self.tail).freeze());
+        }
+        let slices = self.slices.into();
+        Ok(match self.place {
+            Place::Memory => Kept::Memory(slices, Share(self.allowance)),
+            Place::Store => Kept::Store(slices),
+        })
+    }
+
+    fn verdict(&self) -> Option<BodyFault> {
+        // RFC 1870 §6.3: the size that comes counts, whatever was announced.
+        if self.octets > self.octets_max {
+            return Some(BodyFault::TooBig);
+        }
+        // RFC 5321 §6.3: a message that has gone through too many servers goes round in a circle.
+        if self.scan.hops() >= HOPS_MAX {
+            return Some(BodyFault::Loop);
+        }
+        (self.scan.octets() > HEADER_OCTETS_MAX).then_some(BodyFault::HeaderTooBig)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIG: u64 = 1 << 30;
+
+    /// Takes `octets` in pieces of `piece`; the largest memory held, the slices spilt, the verdict.
+    fn run(intake: &mut Intake, octets: &[u8], piece: usize) -> (usize, Vec<Bytes>) {
+        let (mut held_max, mut spilt) = (0, Vec::new());
+        for piece in octets.chunks(piece) {
+            intake.take(piece);
+            held_max = held_max.max(intake.slices.len() * SLICE_OCTETS + intake.tail.len());
+            spilt.extend(std::iter::from_fn(|| intake.spill()));
+        }
+        (held_max, spilt)
+    }
+
+    fn text(octets: usize) -> Vec<u8> {
+        b"\r\n".iter().copied().chain((0..).map(|n: u32| (n / 7) as u8)).take(octets).collect()
+    }
+
+    fn left(budget: &Budget) -> usize {
+        budget.octets_left.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_small_message_stays_in_memory_and_holds_its_share_until_it_is_delivered() {
+        let budget = Budget::new(1 << 20);
+        let mut intake = Intake::new(BIG, budget.clone());
+        let text = text(100_000);
+        assert_eq!(run(&mut intake, &text, 1_000).1, Vec::<Bytes>::new());
+        let Ok(Kept::Memory(slices, share)) = intake.finish() else { panic!("it is small") };
+        assert_eq!(slices.concat(), text);
+        assert!(slices.iter().all(|slice| slice.len() <= SLICE_OCTETS));
+        assert_eq!(left(&budget), (1 << 20) - 6 * STEP_OCTETS);
+        drop(share);
+        assert_eq!(left(&budget), 1 << 20);
+    }
+
+    #[test]
+    fn a_large_message_is_spilt_whole_and_never_held_whole() {
+        for (budget, piece) in
+            [(1 << 20, 32 * 1024), (1 << 20, 999), (0, 32 * 1024), (0, 999), (40_000, 70_000)]
+        {
+            let budget = Budget::new(budget);
+            let before = left(&budget);
+            let mut intake = Intake::new(BIG, budget.clone());
+            let text = text(1_500_000);
+            let (held_max, mut spilt) = run(&mut intake, &text, piece);
+            assert!(held_max <= MEMORY_OCTETS_MAX + piece, "{held_max}");
+            if before == 0 {
+                assert!(held_max <= STEP_OCTETS + piece, "{held_max}");
+            }
+            assert!(spilt.iter().all(|slice| (STEP_OCTETS..=SLICE_OCTETS).contains(&slice.len())));
+            let Ok(Kept::Store(last)) = intake.finish() else { panic!("it is large") };
+            spilt.extend(last);
+            assert!(spilt.concat() == text, "in order and whole");
+            assert_eq!(left(&budget), before);
+        }
+    }
+
+    // proves: RFC 1870 §6.3
+    #[test]
+    fn a_message_may_be_as_large_as_the_limit_and_not_an_octet_larger() {
+        for (octets, want) in [(1_000, None), (1_001, Some(BodyFault::TooBig))] {
+            let budget = Budget::new(1 << 20);
+            let mut intake = Intake::new(1_000, budget.clone());
+            run(&mut intake, &text(octets), 77);
+            assert_eq!(intake.fault(), want.as_ref());
+            assert_eq!(intake.finish().err(), want);
+            assert_eq!(left(&budget), 1 << 20);
+        }
+    }
+
+    // proves: RFC 5321 §6.3
+    #[test]
+    fn a_message_in_a_circle_is_refused() {
+        for (hops, want) in [(99, None), (100, Some(BodyFault::Loop))] {
+            let mut intake = Intake::new(BIG, Budget::new(1 << 20));
+            run(&mut intake, "Received: x\r\n".repeat(hops).as_bytes(), 10);
+            assert_eq!(intake.finish().err(), want);
+        }
+    }
+
+    #[test]
+    fn a_header_of_more_than_a_mebibyte_is_refused_and_forgotten() {
+        let mut intake = Intake::new(BIG, Budget::new(1 << 20));
+        run(&mut intake, "X: y\r\n".repeat(200_000).as_bytes(), 10_000);
+        assert_eq!(intake.fault(), Some(&BodyFault::HeaderTooBig));
+        assert_eq!(intake.slices.len() + intake.tail.len(), 0);
+    }
+
+    #[test]
+    fn the_first_fault_is_the_one_that_is_told() {
+        let mut intake = Intake::new(10, Budget::new(0));
+        intake.refuse(BodyFault::BareNewline);
+        intake.take(&[b'x'; 11]);
+        assert_eq!(intake.finish().err(), Some(BodyFault::BareNewline));
+    }
+}

@@ -1,0 +1,461 @@
+//! The driver: one connection from its greeting to its close.
+//!
+//! It carries lines and messages to the session, questions to the store, and replies to the peer,
+//! and it writes the log. What is allowed when is for the session to know.
+
+use super::codec::{Codec, Frame, Framing, LineEnds};
+use super::command::{Client, loggable};
+use super::intake::{Budget, Intake, Kept, Share};
+use super::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
+use crate::mail::address::MailboxName;
+use crate::mail::body::Body;
+use crate::mail::envelope::{Delivery, Envelope, MailboxCopy};
+use crate::mail::ids::QueueId;
+use crate::mail::peer::Peer;
+use crate::mail::trace::{self, Hop};
+use crate::net::conn::{Conn, ConnError, Got, Waiting};
+use crate::store::Store;
+use crate::store::outcome::{Error, Receipt};
+use crate::store::staging::Staging;
+use crate::wire::dot::BareNewline;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::{Timestamp, tz::TimeZone};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+/// Memory that all messages that come in may hold together, in octets.
+pub const BUDGET_OCTETS: usize = 32 * 1024 * 1024;
+/// A message has to come at least this fast, in octets a second, once [`Context::timeout`] was
+/// spent on waiting for it.
+const PACE_OCTETS_MIN: u64 = 512;
+/// Refusals of one session that are logged for everybody to see; the rest at `debug`, so that a peer
+/// cannot fill a disk.
+const REFUSALS_LOGGED_MAX: u32 = 100;
+
+/// What all sessions of a listener share.
+#[derive(Debug)]
+pub struct Context {
+    /// The mailboxes.
+    pub store: Store,
+    /// What the server is called and what it allows.
+    pub terms: Arc<Terms>,
+    /// How long a session may wait for a command or for the next octets of a message.
+    pub timeout: Duration,
+    /// What becomes of a bare CR or LF.
+    pub bare_newline: BareNewline,
+    /// The memory for messages; share one of [`BUDGET_OCTETS`] between all listeners.
+    pub budget: Arc<Budget>,
+}
+
+/// Runs a session to its end.
+pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
+    static SESSIONS: AtomicU64 = AtomicU64::new(1);
+    let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let span = info_span!("smtp", session = id, %peer);
+    let session = async {
+        debug!("session begins");
+        match Driver::new(conn, peer, &context).run().await {
+            Ok(()) => debug!("session ends"),
+            Err(reason) => debug!(%reason, "session ends"),
+        }
+    };
+    session.instrument(span).await;
+}
+
+struct Driver<'a> {
+    conn: Conn,
+    codec: Codec,
+    peer: Peer,
+    context: &'a Context,
+    /// The message that comes in; there is one from its first octet to its last chunk.
+    incoming: Option<Incoming>,
+    /// What a message holds that waits for its delivery: its share of the budget, its staged slices.
+    held: Option<Held>,
+    refusals: u32,
+}
+
+/// A message that comes in.
+struct Incoming {
+    intake: Intake,
+    staging: Option<Staging>,
+    pace: Pace,
+}
+
+/// Dropped when the delivery was answered.
+enum Held {
+    Memory { _share: Share },
+    Store { _staging: Staging },
+}
+
+/// What a step is about, for the log.
+enum Topic {
+    Line(bytes::Bytes),
+    Other(&'static str),
+}
+
+/// How the reading of a message or chunk ended.
+enum Ended {
+    Complete,
+    TimedOut,
+}
+
+impl<'a> Driver<'a> {
+    fn new(conn: Conn, peer: Peer, context: &'a Context) -> Driver<'a> {
+        let codec = Codec::new(context.bare_newline);
+        Driver { conn, codec, peer, context, incoming: None, held: None, refusals: 0 }
+    }
+
+    async fn run(mut self) -> Result<(), ConnError> {
+        let (mut session, greeting) = Session::new(self.context.terms.clone());
+        greeting.encode(self.conn.output());
+        let mut next = Next::Read;
+        let mut topic = Topic::Other("greeting");
+        loop {
+            let step = match next {
+                Next::Read => {
+                    let got =
+                        self.conn.frame(&mut self.codec, Waiting::Command, self.context.timeout).await?;
+                    topic = Topic::of(&got);
+                    session.step(event(&got))
+                }
+                Next::Body(framing) => session.step(self.body(framing).await?),
+                Next::Ask(question) => {
+                    let answer = self.answer(question, session.client()).await;
+                    session.step(Event::Answer(answer))
+                }
+                Next::Close => return self.conn.close(self.context.timeout).await,
+            };
+            if !session.is_receiving() {
+                self.incoming = None;
+            }
+            self.say(&step, &topic);
+            self.conn.relieve(self.context.timeout).await?;
+            next = step.next;
+        }
+    }
+
+    /// Puts the replies of a step into the way out; refusals go to the log too.
+    fn say(&mut self, step: &Step, topic: &Topic) {
+        for reply in &step.say {
+            reply.encode(self.conn.output());
+            if reply.is_refusal() {
+                self.refusals = self.refusals.saturating_add(1);
+                let (about, code, text) = (topic.text(), reply.code(), reply.text());
+                if self.refusals <= REFUSALS_LOGGED_MAX {
+                    info!(about, code, text, "refused");
+                } else {
+                    debug!(about, code, text, "refused");
+                }
+            }
+        }
+    }
+
+    /// Reads what is not lines, to its end whatever happens, so that the stream stays in step.
+    async fn body(&mut self, framing: Framing) -> Result<Event<'static>, ConnError> {
+        self.codec.begin(framing);
+        let (first, last) = match framing {
+            Framing::Skip { .. } => return self.skip().await,
+            Framing::Dot => (true, true),
+            Framing::Chunk { first, last, .. } => (first, last),
+        };
+        let mut incoming = match self.incoming.take() {
+            Some(incoming) if !first => incoming,
+            _ => Incoming::new(self.context),
+        };
+        if let Ended::TimedOut = self.receive(&mut incoming).await? {
+            return Ok(Event::Idle);
+        }
+        if last {
+            return Ok(Event::Body(self.finish(incoming).await));
+        }
+        let fault = incoming.intake.fault().cloned();
+        self.incoming = Some(incoming);
+        Ok(Event::Chunk(fault.map_or(Ok(()), Err)))
+    }
+
+    async fn skip(&mut self) -> Result<Event<'static>, ConnError> {
+        let mut pace = Pace::default();
+        loop {
+            match self.message_frame(&mut pace).await? {
+                None => return Ok(Event::Idle),
+                Some(Frame::End(_)) => return Ok(Event::Skipped),
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn receive(&mut self, incoming: &mut Incoming) -> Result<Ended, ConnError> {
+        loop {
+            match self.message_frame(&mut incoming.pace).await? {
+                None => return Ok(Ended::TimedOut),
+                Some(Frame::Data(octets)) => incoming.take(&octets, &self.context.store).await,
+                Some(Frame::End(LineEnds::Bare)) => {
+                    incoming.refuse(BodyFault::BareNewline);
+                    return Ok(Ended::Complete);
+                }
+                Some(_) => return Ok(Ended::Complete),
+            }
+        }
+    }
+
+    /// The next frame of a message; `None` when it comes too slowly.
+    async fn message_frame(&mut self, pace: &mut Pace) -> Result<Option<Frame>, ConnError> {
+        let asked = Instant::now();
+        let got = self.conn.frame(&mut self.codec, Waiting::Message, self.context.timeout).await?;
+        let Got::Frame(frame) = got else { return Ok(None) };
+        pace.count(asked.elapsed(), &frame);
+        Ok(pace.is_kept(self.context.timeout).then_some(frame))
+    }
+
+    /// The message as a delivery names it.
+    async fn finish(&mut self, incoming: Incoming) -> Result<Body, BodyFault> {
+        let Incoming { intake, mut staging, .. } = incoming;
+        let store = &self.context.store;
+        match intake.finish()? {
+            Kept::Memory(slices, share) => {
+                self.held = Some(Held::Memory { _share: share });
+                Ok(Body::Memory(slices))
+            }
+            Kept::Store(slices) => {
+                for slice in slices {
+                    push(&mut staging, slice, store).await.map_err(BodyFault::Store)?;
+                }
+                let Some(staging) = staging else { return Ok(Body::Memory(Vec::new())) };
+                let body = staging.body();
+                self.held = Some(Held::Store { _staging: staging });
+                Ok(body)
+            }
+        }
+    }
+
+    /// Answers a question of the session. Never raced against the peer or the clock: what the store
+    /// has begun it does, and the peer has to hear of it.
+    async fn answer(&mut self, question: Ask, client: Option<&Client>) -> Answer {
+        match question {
+            Ask::Route(to, octets) => {
+                let route = self.context.store.route(&to, octets).await;
+                Answer::Route(route.inspect_err(|error| {
+                    warn!(to = to.to_string(), %error, "recipient not looked up");
+                }))
+            }
+            Ask::Deliver(envelope, body) => {
+                let kept = self.deliver(&envelope, body, client).await;
+                self.held = None;
+                Answer::Deliver(kept)
+            }
+        }
+    }
+
+    async fn deliver(
+        &self,
+        envelope: &Envelope,
+        body: Body,
+        client: Option<&Client>,
+    ) -> Result<Receipt, Error> {
+        let began = Instant::now();
+        let bits = getrandom::u64()
+            .map_err(|error| Error::Unavailable(format!("the system gives no random numbers: {error}")))?;
+        let client = client.ok_or_else(|| Error::Unavailable("a message without a client".into()))?;
+        let queue_id = QueueId::from_random(bits);
+        let octets = body.octets();
+        let hop = Hop {
+            helo: &client.name,
+            peer: self.peer,
+            hostname: &self.context.terms.hostname,
+            protocol: client.protocol,
+            charset: envelope.charset,
+            queue_id,
+            date: &date(),
+        };
+        let delivery = Delivery { queue_id, body, copies: copies(envelope, &hop) };
+        let receipt = self.context.store.deliver(delivery).await.inspect_err(|error| {
+            warn!(%queue_id, from = envelope.from.to_string(), octets, %error, "message not kept");
+        })?;
+        info!(
+            %queue_id,
+            from = envelope.from.to_string(),
+            to = envelope.recipients.len(),
+            octets,
+            protocol = client.protocol.name(envelope.charset),
+            peer = %self.peer,
+            ms = began.elapsed().as_millis() as u64,
+            "message accepted"
+        );
+        Ok(receipt)
+    }
+}
+
+impl Incoming {
+    fn new(context: &Context) -> Incoming {
+        let intake = Intake::new(context.terms.message_octets_max, context.budget.clone());
+        Incoming { intake, staging: None, pace: Pace::default() }
+    }
+
+    async fn take(&mut self, octets: &[u8], store: &Store) {
+        self.intake.take(octets);
+        while let Some(slice) = self.intake.spill() {
+            if let Err(error) = push(&mut self.staging, slice, store).await {
+                warn!(%error, "message not staged");
+                self.refuse(BodyFault::Store(error));
+            }
+        }
+        if self.intake.fault().is_some() {
+            self.staging = None;
+        }
+    }
+
+    fn refuse(&mut self, fault: BodyFault) {
+        self.intake.refuse(fault);
+        self.staging = None;
+    }
+}
+
+async fn push(staging: &mut Option<Staging>, slice: bytes::Bytes, store: &Store) -> Result<(), Error> {
+    let staging = match staging {
+        Some(staging) => staging,
+        None => staging.insert(store.stage().await?),
+    };
+    staging.push(slice).await
+}
+
+/// One copy for each mailbox, with the trace lines of the first recipient that leads there: who is
+/// named twice, directly or through an alias, gets the message once.
+fn copies(envelope: &Envelope, hop: &Hop<'_>) -> Vec<MailboxCopy> {
+    let mut seen: HashSet<&MailboxName> = HashSet::new();
+    let mut copies = Vec::new();
+    for recipient in &envelope.recipients {
+        for mailbox in recipient.mailboxes.iter().filter(|mailbox| seen.insert(mailbox)) {
+            let head = trace::head(&envelope.from, &recipient.address, hop);
+            copies.push(MailboxCopy { mailbox: mailbox.clone(), head });
+        }
+    }
+    copies
+}
+
+/// Now, as RFC 5322 §3.3 writes it, in UTC. Empty if the year has five digits.
+fn date() -> String {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    DateTimePrinter::new().zoned_to_string(&now).unwrap_or_default()
+}
+
+fn event(got: &Got<Frame>) -> Event<'_> {
+    match got {
+        Got::Frame(Frame::Line(line)) => Event::Line(line),
+        Got::Frame(Frame::BareNewline) => Event::BareNewline,
+        Got::Frame(Frame::TooLong) => Event::LineTooLong,
+        // The codec gives nothing else while it reads lines.
+        Got::Frame(Frame::Data(_) | Frame::Skipped(_) | Frame::End(_)) => Event::Skipped,
+        Got::TimedOut => Event::Idle,
+        Got::Stop => Event::Stop,
+    }
+}
+
+impl Topic {
+    fn of(got: &Got<Frame>) -> Topic {
+        match got {
+            Got::Frame(Frame::Line(line)) => Topic::Line(line.clone()),
+            Got::Frame(_) => Topic::Other("a line that cannot be read"),
+            Got::TimedOut => Topic::Other("silence"),
+            Got::Stop => Topic::Other("the end of the server"),
+        }
+    }
+
+    /// As a string value, which the log quotes and escapes: no peer can forge a line or a field of it.
+    fn text(&self) -> String {
+        match self {
+            Topic::Line(line) => String::from_utf8_lossy(loggable(line)).into_owned(),
+            Topic::Other(text) => (*text).to_owned(),
+        }
+    }
+}
+
+/// How fast a message comes. Time that the store takes does not count against the peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    waited: Duration,
+    octets: u64,
+}
+
+impl Pace {
+    fn count(&mut self, waited: Duration, frame: &Frame) {
+        self.waited += waited;
+        self.octets += match frame {
+            Frame::Data(octets) => octets.len() as u64,
+            Frame::Skipped(octets) => *octets as u64,
+            _ => 0,
+        };
+    }
+
+    fn is_kept(self, grace: Duration) -> bool {
+        self.waited <= grace || self.octets / PACE_OCTETS_MIN >= self.waited.as_secs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::address::{Address, Sender};
+    use crate::mail::envelope::{Charset, Recipient};
+    use crate::mail::trace::Protocol;
+
+    fn recipient(address: &str, mailboxes: &[&str]) -> Recipient {
+        let parse = |text: &str| Address::parse(text).unwrap();
+        Recipient {
+            address: parse(address),
+            mailboxes: mailboxes.iter().map(|name| parse(name).name()).collect(),
+        }
+    }
+
+    #[test]
+    fn nobody_gets_a_message_twice() {
+        let envelope = Envelope {
+            from: Sender::Null,
+            recipients: vec![
+                recipient("team@x.org", &["alice@x.org", "bob@x.org"]),
+                recipient("Alice@x.org", &["alice@x.org"]),
+                recipient("carol@x.org", &["carol@x.org"]),
+            ],
+            declared_octets: None,
+            charset: Charset::Ascii,
+        };
+        let hop = Hop {
+            helo: "client.example",
+            peer: Peer::Unix,
+            hostname: "mx.example.org",
+            protocol: Protocol::Esmtp,
+            charset: Charset::Ascii,
+            queue_id: QueueId::from_random(0),
+            date: "Tue, 24 Nov 2026 13:00:00 +0000",
+        };
+        let copies = copies(&envelope, &hop);
+        let to: Vec<(String, bool)> = copies
+            .iter()
+            .map(|copy| {
+                let head = String::from_utf8(copy.head.to_vec()).unwrap();
+                (copy.mailbox.to_string(), head.contains("Delivered-To: team@x.org\r\n"))
+            })
+            .collect();
+        let want = [("alice@x.org", true), ("bob@x.org", true), ("carol@x.org", false)];
+        assert_eq!(to, want.map(|(name, team)| (name.to_owned(), team)));
+    }
+
+    #[test]
+    fn dates_are_those_of_mail() {
+        let now = date();
+        assert!(now.ends_with(" +0000"), "{now}");
+        assert_eq!(now.split(' ').count(), 6, "{now}");
+    }
+
+    #[test]
+    fn a_message_that_drips_is_given_up_and_a_slow_one_is_not() {
+        let grace = Duration::from_secs(300);
+        let pace = |seconds, octets| Pace { waited: Duration::from_secs(seconds), octets };
+        assert!(pace(300, 0).is_kept(grace));
+        assert!(!pace(301, 300 * 512).is_kept(grace));
+        assert!(pace(301, 301 * 512).is_kept(grace));
+        assert!(!pace(10_000, 1_000_000).is_kept(grace));
+    }
+}

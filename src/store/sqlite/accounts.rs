@@ -1,0 +1,124 @@
+//! Changes of accounts and aliases, each checked and made inside of the transaction of its batch.
+
+use super::read::{self, ACCOUNT, origin};
+use super::to_db;
+use super::write::{Sql, expunge};
+use crate::mail::address::MailboxName;
+use crate::mail::ids::{MailboxId, MessageId};
+use crate::store::accounts::{AccountError, Alias, AliasName, Origin, leads_back};
+use crate::store::engine::{AccountChange, Targets};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+type Outcome = Sql<Result<u64, AccountError>>;
+
+pub(super) async fn change(connection: &mut SqliteConnection, change: &AccountChange) -> Outcome {
+    match change {
+        AccountChange::Add { name, password_hash, quota } => {
+            add(connection, name, password_hash, *quota).await
+        }
+        AccountChange::SetPassword { name, password_hash } => {
+            set_password(connection, name, password_hash).await
+        }
+        AccountChange::Remove(name) => remove(connection, name).await,
+        AccountChange::AddAlias { alias, targets } => add_alias(connection, alias, *targets).await,
+        AccountChange::RemoveAlias(name) => remove_alias(connection, name).await,
+    }
+}
+
+async fn mailbox(connection: &mut SqliteConnection, name: &str) -> Sql<Option<(MailboxId, Origin)>> {
+    let query = sqlx::query("SELECT id, origin FROM mailbox WHERE name = ?").bind(name.to_owned());
+    let row = query.fetch_optional(connection).await?;
+    row.map(|row| Ok((MailboxId(row.try_get(0)?), origin(row.try_get(1)?)))).transpose()
+}
+
+async fn is_alias(connection: &mut SqliteConnection, name: &str) -> Sql<bool> {
+    let query = sqlx::query("SELECT 1 FROM alias WHERE name = ?").bind(name.to_owned());
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+async fn add(
+    connection: &mut SqliteConnection,
+    name: &MailboxName,
+    password_hash: &str,
+    quota: Option<u64>,
+) -> Outcome {
+    const ADD: &str = "\
+        INSERT INTO mailbox (name, origin, password, quota, created) VALUES (?, ?, ?, ?, unixepoch())
+            ON CONFLICT (name) DO UPDATE
+            SET origin = excluded.origin, password = excluded.password, quota = excluded.quota";
+    let text = name.to_string();
+    if mailbox(connection, &text).await?.is_some_and(|(_, origin)| origin == Origin::Account) {
+        return Ok(Err(AccountError::AccountExists(name.clone())));
+    }
+    if is_alias(connection, &text).await? {
+        return Ok(Err(AccountError::AliasExists(text)));
+    }
+    let add = sqlx::query(ADD).bind(text).bind(ACCOUNT).bind(password_hash.to_owned()).bind(quota.map(to_db));
+    add.execute(connection).await?;
+    Ok(Ok(0))
+}
+
+async fn set_password(connection: &mut SqliteConnection, name: &MailboxName, hash: &str) -> Outcome {
+    let update = sqlx::query("UPDATE mailbox SET password = ? WHERE name = ? AND origin = ?");
+    let update = update.bind(hash.to_owned()).bind(name.to_string()).bind(ACCOUNT);
+    if update.execute(connection).await?.rows_affected() == 0 {
+        return Ok(Err(AccountError::NoAccount(name.clone())));
+    }
+    Ok(Ok(0))
+}
+
+async fn remove(connection: &mut SqliteConnection, name: &MailboxName) -> Outcome {
+    let Some((id, _)) = mailbox(connection, &name.to_string()).await? else {
+        return Ok(Err(AccountError::NoAccount(name.clone())));
+    };
+    let messages = sqlx::query("SELECT id FROM message WHERE mailbox = ?").bind(id.0);
+    let messages = messages.fetch_all(&mut *connection).await?;
+    let ids = messages.iter().map(|row| row.try_get(0).map(MessageId)).collect::<Sql<Vec<_>>>()?;
+    let deleted = expunge(connection, id, &ids).await?;
+    sqlx::query("DELETE FROM mailbox WHERE id = ?").bind(id.0).execute(connection).await?;
+    Ok(Ok(deleted))
+}
+
+async fn add_alias(connection: &mut SqliteConnection, alias: &Alias, targets: Targets) -> Outcome {
+    let name = alias.name.to_string();
+    if let AliasName::Address(address) = &alias.name
+        && mailbox(connection, &name).await?.is_some_and(|(_, origin)| origin == Origin::Account)
+    {
+        return Ok(Err(AccountError::AccountExists(address.clone())));
+    }
+    if is_alias(connection, &name).await? {
+        return Ok(Err(AccountError::AliasExists(name)));
+    }
+    if targets == Targets::Existing {
+        for target in &alias.targets {
+            let text = target.to_string();
+            let found = mailbox(connection, &text).await?;
+            let is_account = found.is_some_and(|(_, origin)| origin == Origin::Account);
+            if !is_account
+                && !is_alias(connection, &text).await?
+                && alias.name != AliasName::Address(target.clone())
+            {
+                return Ok(Err(AccountError::NoTarget(target.clone())));
+            }
+        }
+    }
+    if leads_back(&alias.name, &alias.targets, &read::aliases(connection).await?) {
+        return Ok(Err(AccountError::Circle(name)));
+    }
+    let insert = sqlx::query("INSERT INTO alias (name, created) VALUES (?, unixepoch())").bind(name);
+    let id = insert.execute(&mut *connection).await?.last_insert_rowid();
+    for (place, target) in (0_i64..).zip(&alias.targets) {
+        let insert = sqlx::query("INSERT INTO alias_target (alias, place, target) VALUES (?, ?, ?)");
+        insert.bind(id).bind(place).bind(target.to_string()).execute(&mut *connection).await?;
+    }
+    Ok(Ok(0))
+}
+
+async fn remove_alias(connection: &mut SqliteConnection, name: &AliasName) -> Outcome {
+    let delete = sqlx::query("DELETE FROM alias WHERE name = ?").bind(name.to_string());
+    if delete.execute(connection).await?.rows_affected() == 0 {
+        return Ok(Err(AccountError::NoAlias(name.to_string())));
+    }
+    Ok(Ok(0))
+}

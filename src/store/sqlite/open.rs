@@ -1,0 +1,203 @@
+//! Opens the database: the file, the connections, the settings that the promises rest on.
+
+use super::fault::{self, Faults};
+use super::setup;
+use super::space::{Keeper, Space};
+use super::tidy::Checkpoints;
+use super::write::Writing;
+use super::{DATABASE_FILE, PAGE_OCTETS, READERS, Sqlite};
+use crate::mail::ids::Era;
+use crate::store::open::{OpenError, Options, Tenure};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqlitePool};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// How long a change waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a checkpoint waits for readers. It may hold the writer meanwhile.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a question waits for a free connection.
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the WAL file shrinks to when it begins anew.
+const WAL_KEPT_OCTETS: u64 = 4 * 1024 * 1024;
+/// The page cache of the writer, so that a batch is not written before it is whole.
+const WRITER_CACHE_KIB: u32 = 16 * 1024;
+/// Answers that wait in memory for whoever asked.
+const ROWS_WAITING: usize = 16;
+
+/// Versions before this one can damage a database when a checkpoint and a write meet (the WAL reset).
+const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+
+impl Sqlite {
+    /// Opens or makes the database of a data directory. The caller keeps others from opening it
+    /// at the same time.
+    pub(in crate::store) async fn open(options: &Options) -> Result<Sqlite, OpenError> {
+        let dir = options.data_dir.as_path();
+        let file = dir.join(DATABASE_FILE);
+        let keeper = if options.tenure == Tenure::Server { Keeper::Yes } else { Keeper::No };
+        setup::try_directory(dir, options.tenure)?;
+        setup::make_file(dir, &file)?;
+        let space = Space::new(dir, &file, keeper);
+
+        let refused = |error: &sqlx::Error| refusal(&file, error);
+        let mut writer = connect(&file, BUSY_TIMEOUT).await.map_err(|e| refused(&e))?;
+        check_version(&mut writer).await.map_err(|e| refused(&e))??;
+        setup::migrate(&mut writer, &file, dir, options.tenure).await?;
+        set(&mut writer, &file, Role::Writer).await?;
+        let era = sqlx::query("SELECT era FROM meta").fetch_one(&mut writer).await;
+        let era: i64 = era.and_then(|row| row.try_get(0)).map_err(|e| refused(&e))?;
+        let era = Era(u32::try_from(era).unwrap_or(0));
+
+        let checkpoints = match options.tenure {
+            Tenure::Command => None,
+            Tenure::Server => {
+                let mut connection = connect(&file, CHECKPOINT_TIMEOUT).await.map_err(|e| refused(&e))?;
+                set(&mut connection, &file, Role::Checkpoints).await?;
+                Some(Checkpoints::new(connection))
+            }
+        };
+        let readers = pool(&file, options.tenure).await.map_err(|e| refused(&e))?;
+        let faults = Faults::new(dir);
+        let writing = Mutex::new(Writing::new(writer, file.clone(), options.default_quota));
+        Ok(Sqlite { era, writing, readers, checkpoints, faults, space })
+    }
+}
+
+fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {
+    if fault::is_not_a_database(error) {
+        let reason = "it is not an SQLite file, or it is damaged".to_owned();
+        return OpenError::NotOurs { file: file.to_owned(), reason };
+    }
+    OpenError::Database { file: file.to_owned(), reason: error.to_string() }
+}
+
+fn base(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .pragma("temp_store", "MEMORY")
+        .row_buffer_size(ROWS_WAITING)
+        .thread_name(|n| format!("sqlite-{n}"))
+        .disable_statement_logging()
+}
+
+/// A connection that may write.
+async fn connect(file: &Path, busy: Duration) -> Result<SqliteConnection, sqlx::Error> {
+    base(file)
+        .busy_timeout(busy)
+        // Before the first table, or not at all.
+        .page_size(u32::try_from(PAGE_OCTETS).unwrap_or(8192))
+        .connect()
+        .await
+}
+
+/// Connects the writer anew, with the settings that were checked at open.
+pub(super) async fn reconnect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = connect(file, BUSY_TIMEOUT).await?;
+    for (name, value) in settings(Role::Writer) {
+        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut connection).await?;
+    }
+    Ok(connection)
+}
+
+/// Readers are never closed and opened again: closing the last connection would checkpoint.
+async fn pool(file: &Path, tenure: Tenure) -> Result<SqlitePool, sqlx::Error> {
+    let readers = if tenure == Tenure::Server { READERS } else { 1 };
+    PoolOptions::new()
+        .min_connections(readers)
+        .max_connections(readers)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .acquire_timeout(READER_TIMEOUT)
+        .connect_with(base(file).busy_timeout(BUSY_TIMEOUT).read_only(true))
+        .await
+}
+
+async fn check_version(connection: &mut SqliteConnection) -> Result<Result<(), OpenError>, sqlx::Error> {
+    let row = sqlx::query("SELECT sqlite_version()").fetch_one(connection).await?;
+    let version: String = row.try_get(0)?;
+    Ok(if is_new_enough(&version) { Ok(()) } else { Err(OpenError::OldSqlite(version)) })
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    parts.as_slice() >= SQLITE_MIN.as_slice()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Writer,
+    Checkpoints,
+}
+
+fn settings(role: Role) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("synchronous", "2".to_owned()),
+        ("wal_autocheckpoint", "0".to_owned()),
+        ("journal_size_limit", WAL_KEPT_OCTETS.to_string()),
+    ];
+    if role == Role::Writer {
+        settings.push(("cache_size", format!("-{WRITER_CACHE_KIB}")));
+    }
+    settings
+}
+
+/// Sets what the promises rest on and reads it back: none of it may rest on a default.
+async fn set(connection: &mut SqliteConnection, file: &Path, role: Role) -> Result<(), OpenError> {
+    let busy = if role == Role::Writer { BUSY_TIMEOUT } else { CHECKPOINT_TIMEOUT };
+    let mut checked = settings(role);
+    checked.push(("journal_mode", "wal".to_owned()));
+    for (name, value) in &checked {
+        let pragma = AssertSqlSafe(format!("PRAGMA {name} = {value}"));
+        sqlx::raw_sql(pragma).execute(&mut *connection).await.map_err(|e| refusal(file, &e))?;
+    }
+    for (name, value) in [
+        ("foreign_keys", "1".to_owned()),
+        ("trusted_schema", "0".to_owned()),
+        ("cell_size_check", "1".to_owned()),
+        ("busy_timeout", busy.as_millis().to_string()),
+    ] {
+        checked.push((name, value));
+    }
+    for (setting, wanted) in checked {
+        let got = setup::pragma(connection, setting).await.map_err(|e| refusal(file, &e))?;
+        if got != wanted {
+            let setting = format!("{setting} = {wanted}");
+            return Err(OpenError::Setting { file: file.to_owned(), setting, got });
+        }
+    }
+    Ok(())
+}
+
+/// Makes the database file with mode 0600 whatever the umask; SQLite gives the WAL the same.
+pub(super) fn create(file: &Path) -> io::Result<()> {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqlite_with_the_wal_reset_fault_is_refused() {
+        for good in ["3.51.3", "3.51.10", "3.53.0", "4.0.0"] {
+            assert!(is_new_enough(good), "{good}");
+        }
+        for bad in ["3.51.2", "3.40.1", "3.51", "", "unknown"] {
+            assert!(!is_new_enough(bad), "{bad}");
+        }
+    }
+}

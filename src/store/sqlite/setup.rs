@@ -1,0 +1,136 @@
+//! Before the first question: the data directory is tried, the schema is made or brought up to date.
+
+use super::{APPLICATION_ID, MIGRATIONS, fault, roll_back};
+use crate::store::open::{OpenError, Tenure, is_served};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row};
+use std::path::Path;
+
+/// Tries whether the directory can lock and sync, and says where it should not be.
+pub(super) fn try_directory(dir: &Path, tenure: Tenure) -> Result<(), OpenError> {
+    if tenure == Tenure::Command {
+        return Ok(());
+    }
+    if let Some(kind) = doubtful_kind(dir) {
+        tracing::warn!(
+            data_dir = %dir.display(),
+            "the data directory is on {kind}: what was acknowledged may not survive a crash there"
+        );
+    }
+    match fault::probe(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if fault::is_full(&error) => {
+            tracing::warn!(data_dir = %dir.display(), "the disk is full: new mail is refused until there is room");
+            Ok(())
+        }
+        Err(error) => {
+            let doing = "writing, locking and syncing a file";
+            Err(OpenError::Directory { dir: dir.to_owned(), doing, error })
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn doubtful_kind(dir: &Path) -> Option<&'static str> {
+    // From linux/magic.h; smbfs and 9p from their own headers.
+    match rustix::fs::statfs(dir).ok()?.f_type as u32 {
+        0x6969 => Some("a network file system (NFS)"),
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("a network file system (SMB)"),
+        0x0102_1997 => Some("a shared file system (9p)"),
+        0x6573_5546 => Some("a FUSE file system"),
+        0x0102_1994 | 0x8584_58f6 => Some("a file system in memory"),
+        _ => None,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn doubtful_kind(_: &Path) -> Option<&'static str> {
+    None
+}
+
+pub(super) fn make_file(dir: &Path, file: &Path) -> Result<(), OpenError> {
+    super::open::create(file).map_err(|error| OpenError::Directory {
+        dir: dir.to_owned(),
+        doing: "making pillarbox.db",
+        error,
+    })
+}
+
+/// The value of a setting, as text.
+pub(super) async fn pragma(connection: &mut SqliteConnection, name: &str) -> Result<String, sqlx::Error> {
+    let sql = AssertSqlSafe(format!("PRAGMA {name}"));
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()))
+}
+
+async fn number(connection: &mut SqliteConnection, name: &str) -> Result<i64, sqlx::Error> {
+    let text = pragma(connection, name).await?;
+    text.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))
+}
+
+/// Brings the schema to the newest version. Each step is one transaction; a crash between two leaves
+/// a database that the next start goes on with.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    file: &Path,
+    dir: &Path,
+    tenure: Tenure,
+) -> Result<(), OpenError> {
+    let refused = |error: sqlx::Error| {
+        if fault::is_not_a_database(&error) {
+            let reason = "it is not an SQLite file, or it is damaged".to_owned();
+            return OpenError::NotOurs { file: file.to_owned(), reason };
+        }
+        OpenError::Database { file: file.to_owned(), reason: error.to_string() }
+    };
+    let found = number(connection, "user_version").await.map_err(refused)?;
+    let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
+    check_ours(connection, file, found).await?;
+    if found > known {
+        return Err(OpenError::Newer { file: file.to_owned(), found, known });
+    }
+    if found > 0 && found < known && tenure == Tenure::Command && is_served(dir) {
+        return Err(OpenError::ServerIsOlder { file: file.to_owned(), found, known });
+    }
+    for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
+        if let Err(error) = step(connection, *version, sql).await {
+            roll_back(connection).await.map_err(refused)?;
+            return Err(refused(error));
+        }
+        tracing::info!(file = %file.display(), version, "the schema of the database is up to date");
+    }
+    Ok(())
+}
+
+/// Whether the file is new or one of ours.
+async fn check_ours(connection: &mut SqliteConnection, file: &Path, version: i64) -> Result<(), OpenError> {
+    let refused = |e: sqlx::Error| OpenError::Database { file: file.to_owned(), reason: e.to_string() };
+    let mark = number(connection, "application_id").await.map_err(refused)?;
+    let tables = sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(connection).await;
+    let tables: i64 = tables.and_then(|row| row.try_get(0)).map_err(refused)?;
+    if mark == APPLICATION_ID || (mark == 0 && version == 0 && tables == 0) {
+        return Ok(());
+    }
+    let reason = "it is the database of another program".to_owned();
+    Err(OpenError::NotOurs { file: file.to_owned(), reason })
+}
+
+async fn step(connection: &mut SqliteConnection, version: i64, sql: &'static str) -> Result<(), sqlx::Error> {
+    if version == 1 {
+        // On an empty file, where nothing can be lost, and outside of a transaction, as it must be.
+        sqlx::raw_sql("PRAGMA journal_mode = wal").execute(&mut *connection).await?;
+    }
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    sqlx::raw_sql(sql).execute(&mut *connection).await?;
+    if version == 1 {
+        let era = getrandom::u32().map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
+        let insert = sqlx::query("INSERT INTO meta (one, era) VALUES (1, ?)");
+        insert.bind(i64::from(era)).execute(&mut *connection).await?;
+        let mark = AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
+        sqlx::raw_sql(mark).execute(&mut *connection).await?;
+    }
+    let stamp = AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+    sqlx::raw_sql(stamp).execute(&mut *connection).await?;
+    sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}

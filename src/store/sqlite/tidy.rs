@@ -1,0 +1,118 @@
+//! Checkpoints: what is in the WAL goes into the database, off the path of the commits.
+//!
+//! A passive checkpoint disturbs nobody, and the WAL then begins anew by itself in the next quiet
+//! moment. Under a load without such a moment the file would grow for ever: past a bound the writer is
+//! held for the short rest of the work and the file is cut off.
+
+use super::fault::Doing;
+use super::{PAGE_OCTETS, Sqlite, from_db};
+use crate::store::outcome::Error;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::Mutex;
+
+/// Octets that may wait in the WAL before a passive checkpoint.
+const WAITING_OCTETS_MAX: u64 = 4 * 1024 * 1024;
+/// Octets of the WAL file before the writer is held.
+const WAL_OCTETS_MAX: u64 = 32 * 1024 * 1024;
+/// When the disk is nearly full, this much is enough for a checkpoint.
+const WAITING_OCTETS_LOW: u64 = 128 * 1024;
+
+/// The connection that checkpoints, and when it has to.
+pub(super) struct Checkpoints {
+    connection: Mutex<Option<SqliteConnection>>,
+    /// About how many octets of the WAL are not in the database yet.
+    waiting: AtomicU64,
+    /// Whether new mail was refused for want of room: then a shorter WAL helps.
+    pressed: AtomicBool,
+}
+
+impl Checkpoints {
+    pub(super) fn new(connection: SqliteConnection) -> Checkpoints {
+        Checkpoints {
+            connection: Mutex::new(Some(connection)),
+            waiting: AtomicU64::new(0),
+            pressed: AtomicBool::new(false),
+        }
+    }
+
+    /// A commit has put about so many octets into the WAL, or met a full disk.
+    pub(super) fn note_commit(&self, octets: u64, disk_full: bool) {
+        self.waiting.fetch_add(octets, Ordering::Relaxed);
+        if disk_full {
+            self.pressed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a checkpoint has left in the WAL.
+struct Left {
+    octets: u64,
+}
+
+const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<Left, sqlx::Error> {
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+    let (in_wal, done): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Left { octets: from_db(in_wal - done) * PAGE_OCTETS })
+}
+
+/// After a commit: a checkpoint when it is time for one, and the reserve when there is room again.
+pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
+    let Some(checkpoints) = &sqlite.checkpoints else { return Ok(()) };
+    let pressed = checkpoints.pressed.swap(false, Ordering::Relaxed);
+    let waiting = checkpoints.waiting.load(Ordering::Relaxed);
+    let is_low = pressed || sqlite.space.is_low();
+    let bound = if is_low { WAITING_OCTETS_LOW } else { WAITING_OCTETS_MAX };
+    if waiting < bound && !pressed {
+        return Ok(());
+    }
+    let mut guard = checkpoints.connection.lock().await;
+    let Some(connection) = guard.as_mut() else { return Ok(()) };
+    let judge = |error: sqlx::Error| match sqlite.faults.judge(Doing::Writing, &error) {
+        // The next commit calls again; until then the WAL keeps everything.
+        Error::DiskFull | Error::Unavailable(_) => Ok(()),
+        verdict => Err(verdict),
+    };
+    checkpoints.waiting.store(0, Ordering::Relaxed);
+    match run(connection, PASSIVE).await {
+        Ok(left) => drop(checkpoints.waiting.fetch_add(left.octets, Ordering::Relaxed)),
+        Err(error) => judge(error)?,
+    }
+    let wal = sqlite.space.wal_octets();
+    if wal > WAL_OCTETS_MAX || (is_low && wal > WAITING_OCTETS_LOW) {
+        let held = sqlite.writing.lock().await;
+        if let Err(error) = run(connection, TRUNCATE).await {
+            judge(error)?;
+        }
+        drop(held);
+    }
+    sqlite.space.restore();
+    Ok(())
+}
+
+/// The end: the WAL goes into the database and the connections are closed. Whoever closes the last
+/// one, here or in another process, removes the WAL.
+pub(super) async fn close(sqlite: &Sqlite) {
+    sqlite.readers.close().await;
+    let mut writing = sqlite.writing.lock().await;
+    let writer = writing.end();
+    let checkpoints = match &sqlite.checkpoints {
+        Some(checkpoints) => checkpoints.connection.lock().await.take(),
+        None => None,
+    };
+    let mut connections: Vec<SqliteConnection> = checkpoints.into_iter().collect();
+    for connection in &mut connections {
+        if let Err(error) = run(connection, TRUNCATE).await {
+            tracing::warn!(%error, "the last checkpoint failed; the next start does it");
+        }
+    }
+    for connection in connections.into_iter().chain(writer) {
+        if let Err(error) = connection.close().await {
+            tracing::warn!(%error, "a connection could not be closed");
+        }
+    }
+}

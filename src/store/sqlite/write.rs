@@ -1,0 +1,264 @@
+//! Changes: one batch, one transaction, one sync.
+//!
+//! ```text
+//!   BEGIN IMMEDIATE, what is known of the mailboxes      one trip to SQLite's thread
+//!   each op: checked first, then its rows are collected  no statement for most deliveries
+//!   the rows, a few fat INSERTs                          one message alone: one trip …
+//!   the counters, COMMIT                                 … together with these
+//! ```
+//!
+//! An op is checked before anything of it is written, so one that is refused leaves nothing behind and
+//! no savepoint is needed. An error of SQLite itself ends the whole batch.
+
+use super::delivery::Pending;
+use super::fault::Doing;
+use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, roll_back, setup};
+use crate::mail::ids::{BodyId, MailboxId, MessageId};
+use crate::store::engine::{AccountChange, Done, Op};
+use crate::store::outcome::Error;
+use bytes::Bytes;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use std::path::PathBuf;
+
+pub(super) type Sql<T> = Result<T, sqlx::Error>;
+
+/// The connection that writes.
+pub(super) struct Writing {
+    /// `None` once the store is closed.
+    connection: Option<SqliteConnection>,
+    file: PathBuf,
+    default_quota: Option<u64>,
+}
+
+impl Writing {
+    pub(super) fn new(connection: SqliteConnection, file: PathBuf, default_quota: Option<u64>) -> Writing {
+        Writing { connection: Some(connection), file, default_quota }
+    }
+
+    /// Leaves the transaction that failed, on a new connection if the old one cannot.
+    async fn leave(&mut self) -> Sql<()> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if let Err(error) = roll_back(connection).await {
+            tracing::warn!(%error, "a transaction could not be rolled back; the database is opened anew");
+            *connection = open::reconnect(&self.file).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the connection away: no change is made any more.
+    pub(super) fn end(&mut self) -> Option<SqliteConnection> {
+        self.connection.take()
+    }
+}
+
+/// Whether a batch may bring new mail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NewMail {
+    Welcome,
+    /// The disk is full: only what needs no room or makes some is done.
+    Refused,
+}
+
+/// Does a batch.
+pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Done, Error>>, Error> {
+    let mut writing = sqlite.writing.lock().await;
+    let octets = needed(batch);
+    let mail = if octets == 0 || has_room(sqlite, &mut writing, octets).await {
+        NewMail::Welcome
+    } else {
+        NewMail::Refused
+    };
+    let mut outcome = attempt(sqlite, &mut writing, batch, mail).await;
+    if outcome.as_ref().is_err_and(|e| *e == Error::DiskFull) && batch.iter().any(makes_room) {
+        // Others have filled the disk. Deleting must go on all the same.
+        let reserve = sqlite.space.release();
+        if reserve || (octets > 0 && mail == NewMail::Welcome) {
+            outcome = attempt(sqlite, &mut writing, batch, NewMail::Refused).await;
+        }
+    }
+    if let Some(checkpoints) = &sqlite.checkpoints {
+        let full = mail == NewMail::Refused || outcome.as_ref().is_err_and(|e| *e == Error::DiskFull);
+        checkpoints.note_commit(octets + PAGE_OCTETS * 4, full);
+    }
+    outcome
+}
+
+async fn attempt(
+    sqlite: &Sqlite,
+    writing: &mut Writing,
+    batch: &[Op],
+    mail: NewMail,
+) -> Result<Vec<Result<Done, Error>>, Error> {
+    let Some(connection) = &mut writing.connection else {
+        return Err(Error::Unavailable("the server is stopping".into()));
+    };
+    match transact(connection, batch, mail, writing.default_quota).await {
+        Ok(results) => Ok(results),
+        Err(error) => {
+            let verdict = sqlite.faults.judge(Doing::Writing, &error);
+            if verdict != Error::DiskFull {
+                tracing::error!(%error, changes = batch.len(), "a commit failed");
+            }
+            match writing.leave().await {
+                Ok(()) => Err(verdict),
+                Err(stuck) => Err(Error::Broken(format!("after {error}: {stuck}"))),
+            }
+        }
+    }
+}
+
+/// Octets that the new mail of a batch may add to the database and to the WAL; 0 without new mail.
+fn needed(batch: &[Op]) -> u64 {
+    let mail = batch.iter().filter(|op| is_new_mail(op));
+    let (ops, octets) = mail.fold((0, 0), |(ops, octets), op| (ops + 1, octets + op.octets()));
+    if ops == 0 { 0 } else { octets * 5 / 4 + (2 * ops + 8) * PAGE_OCTETS }
+}
+
+fn is_new_mail(op: &Op) -> bool {
+    matches!(op, Op::Deliver { .. } | Op::Stage { .. })
+}
+
+fn makes_room(op: &Op) -> bool {
+    match op {
+        Op::Expunge { .. } | Op::Discard(_) | Op::DiscardAll => true,
+        Op::Account(change) => matches!(change, AccountChange::Remove(_)),
+        Op::Deliver { .. } | Op::Stage { .. } => false,
+    }
+}
+
+async fn has_room(sqlite: &Sqlite, writing: &mut Writing, octets: u64) -> bool {
+    if sqlite.space.has_room(octets, 0) {
+        return true;
+    }
+    // Nearly full: now it counts what earlier deletions have left free inside the database.
+    let Some(connection) = &mut writing.connection else { return true };
+    let unused = setup::pragma(connection, "freelist_count").await;
+    let pages: u64 = unused.ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    sqlite.space.has_room(octets, pages * PAGE_OCTETS)
+}
+
+async fn transact(
+    connection: &mut SqliteConnection,
+    batch: &[Op],
+    mail: NewMail,
+    default_quota: Option<u64>,
+) -> Sql<Vec<Result<Done, Error>>> {
+    let mut pending = Pending::begin(connection, batch, default_quota).await?;
+    let mut results = Vec::with_capacity(batch.len());
+    for op in batch {
+        if mail == NewMail::Refused && is_new_mail(op) {
+            results.push(Err(Error::DiskFull));
+            continue;
+        }
+        results.push(match op {
+            Op::Deliver { delivery, takes } => pending.deliver(delivery, takes).await?,
+            Op::Stage { body, place, slice } => stage(&mut pending, *body, *place, slice).await?,
+            Op::Discard(body) => {
+                discard(pending.flush().await?, *body).await?;
+                Ok(Done::Discarded)
+            }
+            Op::DiscardAll => {
+                discard_all(pending.flush().await?).await?;
+                Ok(Done::Discarded)
+            }
+            Op::Expunge { mailbox, ids } => {
+                let deleted = expunge(pending.flush().await?, *mailbox, ids).await?;
+                Ok(Done::Expunged(usize::try_from(deleted).unwrap_or(0)))
+            }
+            Op::Account(change) => Ok(Done::Account(accounts::change(pending.flush().await?, change).await?)),
+        });
+    }
+    pending.commit().await?;
+    Ok(results)
+}
+
+/// Appends a slice to a staged body, or begins one.
+async fn stage(
+    pending: &mut Pending<'_>,
+    body: Option<BodyId>,
+    place: u32,
+    slice: &Bytes,
+) -> Sql<Result<Done, Error>> {
+    const BEGIN: &str = "INSERT INTO body (id, copies, octets, chunks) VALUES (?, 0, 0, 0)";
+    let begun = body.unwrap_or_else(|| pending.next_body());
+    let connection = pending.connection();
+    if body.is_none() {
+        sqlx::query(BEGIN).bind(begun.0).execute(&mut *connection).await?;
+    }
+    insert_chunk(connection, begun, place, slice.to_vec()).await?;
+    Ok(Ok(Done::Staged(begun)))
+}
+
+pub(super) async fn insert_chunk(
+    connection: &mut SqliteConnection,
+    body: BodyId,
+    place: u32,
+    data: Vec<u8>,
+) -> Sql<()> {
+    let insert = sqlx::query("INSERT INTO chunk (key, data) VALUES (?, ?)");
+    insert.bind(chunk_key(body, place)).bind(data).execute(connection).await?;
+    Ok(())
+}
+
+async fn discard(connection: &mut SqliteConnection, body: BodyId) -> Sql<()> {
+    let deleted = sqlx::query("DELETE FROM body WHERE id = ? AND copies = 0");
+    if deleted.bind(body.0).execute(&mut *connection).await?.rows_affected() > 0 {
+        delete_chunks(connection, body).await?;
+    }
+    Ok(())
+}
+
+async fn discard_all(connection: &mut SqliteConnection) -> Sql<()> {
+    let staged = sqlx::query("SELECT id FROM body WHERE copies = 0").fetch_all(&mut *connection).await?;
+    for row in &staged {
+        discard(connection, BodyId(row.try_get(0)?)).await?;
+    }
+    if !staged.is_empty() {
+        tracing::info!(bodies = staged.len(), "messages that were never finished were thrown away");
+    }
+    Ok(())
+}
+
+async fn delete_chunks(connection: &mut SqliteConnection, body: BodyId) -> Sql<()> {
+    let (first, end) = chunk_keys(body);
+    let delete = sqlx::query("DELETE FROM chunk WHERE key >= ? AND key < ?");
+    delete.bind(first).bind(end).execute(connection).await?;
+    Ok(())
+}
+
+/// Deletes messages of a mailbox, and the bodies that nobody has any more.
+pub(super) async fn expunge(
+    connection: &mut SqliteConnection,
+    mailbox: MailboxId,
+    ids: &[MessageId],
+) -> Sql<u64> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    // In a table of its own, so that the list is read once and not by each statement.
+    const CHOSEN: &str = "\
+        CREATE TEMP TABLE IF NOT EXISTS chosen (message INTEGER PRIMARY KEY, body INTEGER, octets INTEGER);
+        DELETE FROM chosen;
+        INSERT INTO chosen SELECT id, body, octets FROM message
+            WHERE id IN (SELECT value FROM json_each(?)) AND mailbox = ?";
+    sqlx::query(CHOSEN).bind(json(&ids)?).bind(mailbox.0).execute(&mut *connection).await?;
+
+    const LARGE: &str = "\
+        SELECT body.id FROM body JOIN chosen ON chosen.body = body.id WHERE copies = 1 AND chunks > 0";
+    for row in sqlx::query(LARGE).fetch_all(&mut *connection).await? {
+        delete_chunks(connection, BodyId(row.try_get(0)?)).await?;
+    }
+
+    const DELETE: &str = "\
+        DELETE FROM body WHERE copies = 1 AND id IN (SELECT body FROM chosen);
+        UPDATE body SET copies = copies - 1 WHERE id IN (SELECT body FROM chosen);
+        UPDATE mailbox SET
+            octets = octets - (SELECT coalesce(sum(octets), 0) FROM chosen),
+            messages = messages - (SELECT count(*) FROM chosen)
+            WHERE id = ?;
+        DELETE FROM message WHERE id IN (SELECT message FROM chosen);
+        SELECT count(*) FROM chosen;";
+    let rows = sqlx::query(DELETE).bind(mailbox.0).fetch_all(&mut *connection).await?;
+    let deleted: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    sqlx::query("DELETE FROM chosen").execute(connection).await?;
+    Ok(u64::try_from(deleted).unwrap_or(0))
+}

@@ -1,0 +1,158 @@
+//! The one writer: collects the changes that wait, commits them together, then answers.
+//!
+//! There is no timer. What comes while one commit is on its way to the disk is the next batch: a
+//! message alone pays one sync and no waiting, a thousand at once share a few.
+
+use super::engine::{Done, Engine, Op};
+use super::health::Health;
+use super::maildrop::LeaseHold;
+use super::outcome::Error;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Most changes of one commit.
+const BATCH_OPS_MAX: usize = 256;
+/// Most octets of one commit, so that none takes long; one op alone may be larger.
+const BATCH_OCTETS_MAX: u64 = 8 * 1024 * 1024;
+/// Changes that wait in the channel; who comes later waits for a place.
+const QUEUE_OPS_MAX: usize = 1024;
+
+/// One change and who waits for it.
+struct Job {
+    op: Op,
+    done: oneshot::Sender<Result<Done, Error>>,
+    /// A lease that is given back when the change is done, whether or not somebody still waits.
+    hold: Option<LeaseHold>,
+}
+
+/// The way to the writer task.
+pub(super) struct Writer {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    health: Arc<Health>,
+}
+
+impl Writer {
+    /// Starts the task. It ends when the writer is closed or dropped and the queue is empty.
+    pub(super) fn start(engine: Arc<dyn Engine>, health: Arc<Health>, committed: Arc<Notify>) -> Writer {
+        let (jobs, queue) = mpsc::channel(QUEUE_OPS_MAX);
+        let task = tokio::spawn(run(engine, queue, Arc::clone(&health), committed));
+        Writer { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)), health }
+    }
+
+    /// Does one change. Once it has a place in the queue it is done whole or not at all, whether or
+    /// not the caller goes on waiting.
+    pub(super) async fn submit(&self, op: Op, hold: Option<LeaseHold>) -> Result<Done, Error> {
+        self.health.check()?;
+        let (done, answer) = oneshot::channel();
+        let closed = || Error::Unavailable("the server is stopping".into());
+        let jobs = self.sender().ok_or_else(closed)?;
+        jobs.send(Job { op, done, hold }).await.map_err(|_| closed())?;
+        drop(jobs);
+        answer.await.map_err(|_| Error::Unavailable("the writer has stopped".into()))?
+    }
+
+    /// Asks for a change without waiting for it: best effort, for what a restart clears up as well.
+    pub(super) fn request(&self, op: Op) {
+        let Some(jobs) = self.sender() else { return };
+        let (done, _) = oneshot::channel();
+        if let Err(mpsc::error::TrySendError::Full(job)) = jobs.try_send(Job { op, done, hold: None })
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { jobs.send(job).await });
+        }
+    }
+
+    /// Takes no more, and waits until what is queued is done.
+    pub(super) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let task = lock(&self.task).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the writer ended abnormally");
+        }
+    }
+
+    fn sender(&self) -> Option<mpsc::Sender<Job>> {
+        lock(&self.jobs).clone()
+    }
+}
+
+/// What a panic of another thread may have left half-way is a single `Option`: it is whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run(
+    engine: Arc<dyn Engine>,
+    mut queue: mpsc::Receiver<Job>,
+    health: Arc<Health>,
+    committed: Arc<Notify>,
+) {
+    let mut waiting = VecDeque::new();
+    let mut received = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            if queue.recv_many(&mut received, BATCH_OPS_MAX).await == 0 {
+                return;
+            }
+            waiting.extend(received.drain(..));
+        }
+        // What a batch left behind is joined by what came since.
+        while waiting.len() < BATCH_OPS_MAX
+            && let Ok(job) = queue.try_recv()
+        {
+            waiting.push_back(job);
+        }
+        let (ops, whom) = next_batch(&mut waiting);
+        let outcome = match health.check() {
+            Ok(()) => engine.apply(&ops).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(results) => {
+                debug_assert_eq!(results.len(), ops.len(), "one result for each op");
+                answer(whom, results);
+                committed.notify_one();
+            }
+            Err(error) => {
+                health.note(&error);
+                let results = whom.iter().map(|_| Err(error.clone())).collect();
+                answer(whom, results);
+                if error == Error::DiskFull {
+                    committed.notify_one();
+                }
+            }
+        }
+    }
+}
+
+type Waiting = (oneshot::Sender<Result<Done, Error>>, Option<LeaseHold>);
+
+/// Takes the jobs of the next commit off the front.
+fn next_batch(waiting: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Waiting>) {
+    let (mut ops, mut whom, mut octets) = (Vec::new(), Vec::new(), 0);
+    while let Some(job) = waiting.front() {
+        octets += job.op.octets();
+        if !ops.is_empty() && octets > BATCH_OCTETS_MAX {
+            break;
+        }
+        if let Some(job) = waiting.pop_front() {
+            ops.push(job.op);
+            whom.push((job.done, job.hold));
+        }
+    }
+    (ops, whom)
+}
+
+/// Gives each its own result. The lease goes back first: who reads `+OK` may log in at once.
+fn answer(whom: Vec<Waiting>, results: Vec<Result<Done, Error>>) {
+    for ((done, hold), result) in whom.into_iter().zip(results) {
+        drop(hold);
+        // Nobody listens when the session has ended meanwhile; what is done is done all the same.
+        drop(done.send(result));
+    }
+}

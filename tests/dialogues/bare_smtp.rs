@@ -1,0 +1,215 @@
+//! An SMTP session in memory: the session and the codec as the driver joins them, without a socket,
+//! a clock or a store. What the store would answer is told by the name of the recipient.
+//!
+//! The world of the SMTP conversations: the server is `mx.example.org` and looks after
+//! `example.org`; there are the mailboxes `alice`, `bob`, `postmaster` and `carol`, the last one full;
+//! `team` is an alias of `alice` and `bob`. A message has at most 1,024 octets, a transaction at most
+//! three recipients. On the bare session alone, `later` cannot be looked up and a message for
+//! `nodisk` cannot be kept.
+
+use bytes::{BufMut, BytesMut};
+use pillarbox::mail::address::{Address, MailboxName};
+use pillarbox::mail::body::Body;
+use pillarbox::mail::envelope::Envelope;
+use pillarbox::mail::ids::QueueId;
+use pillarbox::smtp::codec::{Codec, Frame, Framing, LineEnds};
+use pillarbox::smtp::intake::{Budget, Intake, Kept};
+use pillarbox::smtp::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
+use pillarbox::store::outcome::{Error, Receipt, Route};
+use pillarbox::wire::dot::BareNewline;
+use std::sync::Arc;
+use tokio_util::codec::Decoder;
+
+/// Largest message, in octets.
+pub(crate) const MESSAGE_OCTETS_MAX: u64 = 1_024;
+/// Most recipients of a transaction.
+pub(crate) const RECIPIENTS_MAX: usize = 3;
+
+/// A message that was kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KeptMessage {
+    /// Its recipients, as RCPT named them.
+    pub(crate) to: Vec<String>,
+    /// Its octets.
+    pub(crate) octets: Vec<u8>,
+}
+
+/// A session and all that stands around it.
+pub(crate) struct BareSmtp {
+    session: Session,
+    codec: Codec,
+    budget: Arc<Budget>,
+    input: BytesMut,
+    output: BytesMut,
+    doing: Doing,
+    incoming: Option<Intake>,
+    spilt: Vec<u8>,
+    /// What was accepted.
+    pub(crate) kept: Vec<KeptMessage>,
+}
+
+enum Doing {
+    Lines,
+    Body { framing: Framing },
+    Closed,
+}
+
+impl BareSmtp {
+    /// A session that has said its greeting.
+    pub(crate) fn new() -> BareSmtp {
+        let terms = Terms {
+            hostname: "mx.example.org".into(),
+            postmaster: Address::parse("postmaster@example.org").unwrap(),
+            message_octets_max: MESSAGE_OCTETS_MAX,
+            recipients_max: RECIPIENTS_MAX,
+        };
+        let (session, greeting) = Session::new(Arc::new(terms));
+        let mut output = BytesMut::new();
+        greeting.encode(&mut output);
+        BareSmtp {
+            session,
+            codec: Codec::new(BareNewline::Refuse),
+            budget: Budget::new(1 << 20),
+            input: BytesMut::new(),
+            output,
+            doing: Doing::Lines,
+            incoming: None,
+            spilt: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Sends octets to the session.
+    pub(crate) fn send(&mut self, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+        while let Some(step) = self.turn() {
+            self.follow(step);
+        }
+    }
+
+    /// The client says nothing for too long.
+    pub(crate) fn fall_silent(&mut self) {
+        let step = self.session.step(Event::Idle);
+        self.follow(step);
+    }
+
+    /// The server is told to stop.
+    pub(crate) fn stop(&mut self) {
+        let step = self.session.step(Event::Stop);
+        self.follow(step);
+    }
+
+    /// All that was said since the last call.
+    pub(crate) fn said(&mut self) -> String {
+        String::from_utf8(self.output.split().to_vec()).unwrap()
+    }
+
+    /// Whether the session has closed.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.doing, Doing::Closed)
+    }
+
+    /// One frame of the input.
+    fn turn(&mut self) -> Option<Step> {
+        if self.is_over() {
+            return None;
+        }
+        let frame = self.codec.decode(&mut self.input).unwrap()?;
+        Some(match (&self.doing, frame) {
+            (Doing::Lines, Frame::Line(line)) => self.session.step(Event::Line(&line)),
+            (Doing::Lines, Frame::TooLong) => self.session.step(Event::LineTooLong),
+            (Doing::Lines, Frame::BareNewline) => self.session.step(Event::BareNewline),
+            (Doing::Body { framing: Framing::Skip { .. } }, Frame::End(_)) => {
+                self.session.step(Event::Skipped)
+            }
+            (Doing::Body { framing: Framing::Skip { .. } }, _) => return self.turn(),
+            (Doing::Body { .. }, Frame::Data(octets)) => {
+                let intake = self.incoming.as_mut().unwrap();
+                intake.take(&octets);
+                while let Some(slice) = intake.spill() {
+                    self.spilt.put_slice(&slice);
+                }
+                return self.turn();
+            }
+            (Doing::Body { framing }, Frame::End(ends)) => {
+                let last = matches!(framing, Framing::Dot | Framing::Chunk { last: true, .. });
+                self.end(ends, last)
+            }
+            (_, frame) => panic!("{frame:?} out of place"),
+        })
+    }
+
+    fn end(&mut self, ends: LineEnds, last: bool) -> Step {
+        let mut intake = self.incoming.take().unwrap();
+        if ends == LineEnds::Bare {
+            intake.refuse(BodyFault::BareNewline);
+        }
+        if !last {
+            let fault = intake.fault().cloned();
+            self.incoming = Some(intake);
+            return self.session.step(Event::Chunk(fault.map_or(Ok(()), Err)));
+        }
+        let spilt = std::mem::take(&mut self.spilt);
+        let body = intake.finish().map(|kept| match kept {
+            Kept::Memory(slices, _) => slices.concat(),
+            Kept::Store(slices) => [spilt, slices.concat()].concat(),
+        });
+        self.session.step(Event::Body(body.map(|octets| Body::Memory(vec![octets.into()]))))
+    }
+
+    fn follow(&mut self, step: Step) {
+        for reply in &step.say {
+            reply.encode(&mut self.output);
+        }
+        self.doing = match step.next {
+            Next::Read => Doing::Lines,
+            Next::Close => Doing::Closed,
+            Next::Body(framing) => {
+                self.codec.begin(framing);
+                if matches!(framing, Framing::Dot | Framing::Chunk { first: true, .. }) {
+                    self.incoming = Some(Intake::new(MESSAGE_OCTETS_MAX, self.budget.clone()));
+                    self.spilt.clear();
+                }
+                Doing::Body { framing }
+            }
+            Next::Ask(question) => {
+                let answer = match question {
+                    Ask::Route(to, _) => Answer::Route(route(&to)),
+                    Ask::Deliver(envelope, body) => Answer::Deliver(self.deliver(&envelope, &body)),
+                };
+                let step = self.session.step(Event::Answer(answer));
+                return self.follow(step);
+            }
+        };
+    }
+
+    fn deliver(&mut self, envelope: &Envelope, body: &Body) -> Result<Receipt, Error> {
+        assert!(!envelope.recipients.is_empty() && envelope.recipients.len() <= RECIPIENTS_MAX);
+        if envelope.recipients.iter().any(|to| to.address.local() == "nodisk") {
+            return Err(Error::DiskFull);
+        }
+        let Body::Memory(slices) = body else { panic!("nothing is staged here") };
+        assert!(body.octets() <= MESSAGE_OCTETS_MAX);
+        let to = envelope.recipients.iter().map(|to| to.address.to_string()).collect();
+        self.kept.push(KeptMessage { to, octets: slices.concat() });
+        Ok(Receipt::pretended(QueueId::from_random(0)))
+    }
+}
+
+fn route(to: &Address) -> Result<Route, Error> {
+    let name =
+        |local: &str| -> MailboxName { Address::parse(&format!("{local}@example.org")).unwrap().name() };
+    if to.domain().as_str() != "example.org" {
+        return Ok(Route::Foreign);
+    }
+    let local = to.local().to_lowercase();
+    Ok(match local.split('+').next().unwrap() {
+        "alice" | "bob" | "postmaster" | "nodisk" => {
+            Route::Mailboxes(vec![name(local.split('+').next().unwrap())])
+        }
+        "team" => Route::Mailboxes(vec![name("alice"), name("bob")]),
+        "carol" => Route::Full(name("carol")),
+        "later" => return Err(Error::Unavailable("the test says so".into())),
+        _ => Route::Unknown,
+    })
+}

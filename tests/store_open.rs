@@ -1,0 +1,168 @@
+//! Opening a store: who may, on what, and what is said when it cannot be.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
+
+mod store_kit;
+
+use pillarbox::store::open::lock_note;
+use pillarbox::store::{OpenError, Options, Store, Tenure};
+use sqlx::Row;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use store_kit::*;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+async fn refusal(options: &Options) -> OpenError {
+    Store::open(options.clone()).await.expect_err("it must not open")
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_the_data_whatever_the_umask() {
+    let mut kit = Kit::new(On::Sqlite);
+    kit.options.data_dir = kit.dir.path().join("deep").join("inside");
+    let before = rustix::process::umask(rustix::fs::Mode::empty());
+    let store = kit.open().await;
+    send(&store, &["ann"], "secret").await.unwrap();
+    rustix::process::umask(before);
+    assert_eq!(mode(&kit.options.data_dir), 0o700);
+    for entry in std::fs::read_dir(&kit.options.data_dir).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused_and_told_who_is_there() {
+    let mut kit = Kit::new(On::Sqlite);
+    assert_eq!(lock_note(kit.dir.path()).unwrap(), None);
+    let store = kit.open().await;
+    store.write_lock_note("ready smtp=127.0.0.1:1025").unwrap();
+    let error = refusal(&kit.options).await;
+    assert!(matches!(error, OpenError::InUse { .. }));
+    let text = error.to_string();
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    assert!(text.contains("smtp=127.0.0.1:1025"), "{text}");
+    let note = lock_note(kit.dir.path()).unwrap().unwrap();
+    assert_eq!(note.lines().nth(1), Some("ready smtp=127.0.0.1:1025"));
+    store.close().await;
+    assert_eq!(lock_note(kit.dir.path()).unwrap(), None);
+    kit.open().await.close().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let mut kit = Kit::new(On::Sqlite);
+    kit.open().await.close().await;
+    sqlx::raw_sql("PRAGMA user_version = 99").execute(&mut raw(kit.dir.path()).await).await.unwrap();
+    for tenure in [Tenure::Server, Tenure::Command] {
+        kit.options.tenure = tenure;
+        let error = refusal(&kit.options).await;
+        assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(error.to_string().contains("schema version 99"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let kit = Kit::new(On::Sqlite);
+    let file = kit.dir.path().join("pillarbox.db");
+    let text = "this is my diary\n".repeat(1000);
+    std::fs::write(&file, &text).unwrap();
+    let error = refusal(&kit.options).await;
+    assert!(matches!(error, OpenError::NotOurs { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused_and_left_as_it_is() {
+    let kit = Kit::new(On::Sqlite);
+    let file = kit.dir.path().join("pillarbox.db");
+    drop(std::fs::File::create(&file).unwrap());
+    sqlx::raw_sql("CREATE TABLE diary (day TEXT)").execute(&mut raw(kit.dir.path()).await).await.unwrap();
+    let before = std::fs::read(&file).unwrap();
+    let error = refusal(&kit.options).await;
+    assert!(matches!(error, OpenError::NotOurs { .. }), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_data_dir_that_cannot_be_one_is_named() {
+    let mut kit = Kit::new(On::Sqlite);
+    let file = kit.dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for dir in [file.clone(), file.join("below"), "/proc/pillarbox".into()] {
+        kit.options.data_dir = dir.clone();
+        let text = refusal(&kit.options).await.to_string();
+        assert!(text.contains(&dir.display().to_string()) && !text.contains('\n'), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_and_commands_that_start_together_make_one_database() {
+    for _ in 0..5 {
+        let kit = Kit::new(On::Sqlite);
+        let open = |tenure| {
+            let options = Options { tenure, ..kit.options.clone() };
+            tokio::spawn(async move { Store::open(options).await })
+        };
+        let tenures = [Tenure::Command, Tenure::Server, Tenure::Command, Tenure::Command];
+        let opening: Vec<_> = tenures.into_iter().map(open).collect();
+        for (nth, opened) in opening.into_iter().enumerate() {
+            let store = opened.await.unwrap().expect("each opens");
+            store.add_account(&name(&format!("user{nth}")), "hash", None).await.unwrap();
+            store.close().await;
+        }
+        let store = Store::open(kit.options.clone()).await.unwrap();
+        assert_eq!(store.accounts().await.unwrap().len(), 4);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_database_is_made_as_it_was_decided() {
+    let mut kit = Kit::new(On::Sqlite);
+    kit.open().await.close().await;
+    let mut connection = raw(kit.dir.path()).await;
+    for (sql, wanted) in
+        [("PRAGMA page_size", 8192), ("PRAGMA user_version", 1), ("PRAGMA application_id", 0x5042_6f78)]
+    {
+        let got: i64 = sqlx::raw_sql(sql).fetch_one(&mut connection).await.unwrap().get(0);
+        assert_eq!(got, wanted, "{sql}");
+    }
+    let mode: String = sqlx::raw_sql("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap().get(0);
+    assert_eq!(mode, "wal");
+    assert!(
+        !kit.dir.path().join("pillarbox.db-wal").exists()
+            || std::fs::metadata(kit.dir.path().join("pillarbox.db-wal")).unwrap().len() == 0,
+        "a clean end leaves no WAL"
+    );
+}
+
+#[tokio::test]
+async fn the_wal_stays_short_under_a_load_without_a_pause() {
+    let mut kit = Kit::new(On::Sqlite);
+    let store = kit.open().await;
+    let mut largest = 0;
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..600 {
+        if sends.len() >= 16 {
+            sends.join_next().await.unwrap().unwrap();
+            let wal = std::fs::metadata(kit.dir.path().join("pillarbox.db-wal")).map_or(0, |m| m.len());
+            largest = largest.max(wal);
+        }
+        let (store, mail) = (store.clone(), delivery(&["ann"], memory(pattern(250_000))));
+        sends.spawn(async move { store.deliver(mail).await.unwrap() });
+    }
+    sends.join_all().await;
+    assert!(largest < 64 * 1024 * 1024, "150 MB went through a WAL of {largest} octets");
+    store.close().await;
+    kit.assert_in_order().await;
+}

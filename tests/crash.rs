@@ -191,6 +191,7 @@ fn what_was_acknowledged_survives_being_killed_again_and_again() {
     }
     let server = home.serve();
     learned.check(server.pop3);
+    assert!(learned.deletions.values().any(|acknowledged| *acknowledged), "deletions were under load too");
     let ended = server.stop();
     assert!(ended.status.success(), "{ended:?}");
 }

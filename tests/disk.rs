@@ -1,6 +1,8 @@
 //! A disk that is full, and a disk that fails: real ones. The full disk is a small tmpfs, so these tests
 //! run as root; where that cannot be, they fail and say so, since a test that skips proves nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
 mod store_kit;
 
 use pillarbox::store::outcome::{Error, Route};

@@ -79,7 +79,8 @@ pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Do
     }
     if let Some(checkpoints) = &sqlite.checkpoints {
         let full = mail == NewMail::Refused || outcome.as_ref().is_err_and(|e| *e == Error::DiskFull);
-        checkpoints.note_commit(octets + PAGE_OCTETS * 4, full);
+        let written: u64 = batch.iter().map(|op| op.octets() + PAGE_OCTETS).sum();
+        checkpoints.note_commit(written + 4 * PAGE_OCTETS, full);
     }
     outcome
 }

@@ -1,20 +1,27 @@
-//! Conversations as files, in `tests/dialogues/<protocol>/*.txt`. Each is played on the bare session
-//! and, unless it says otherwise, on a real server. How they are written: `script.rs`.
+//! Conversations as files, in `tests/dialogues/<protocol>/*.txt`. Each is played twice: on the bare
+//! session, and on the real program, unless the file says why not. How they are written: `script.rs`.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
+#[path = "dialogues/bare_pop3.rs"]
+mod bare_pop3;
 #[path = "dialogues/bare_smtp.rs"]
 mod bare_smtp;
+#[path = "dialogues/real.rs"]
+mod real;
 #[path = "dialogues/script.rs"]
 mod script;
+mod support;
 
+use bare_pop3::BarePop3;
 use bare_smtp::BareSmtp;
-use script::{Bare, Memory, Other};
-
-/// Plays the conversations of a protocol, each with another end of its own.
-fn play_all<O: Other>(folder: &str, other: impl Fn() -> O) {
-    for script in script::read_all(folder) {
-        script.play(&mut other());
-    }
-}
+use pillarbox::pop3::session::Event;
+use real::World;
+use script::{Bare, Memory, Stage};
 
 // proves: RFC 5321 §4.1.1.4, §4.1.4, §3.5.3, §3.8, §4.5.3.1.10
 // proves: RFC 1870 §6.1
@@ -22,7 +29,35 @@ fn play_all<O: Other>(folder: &str, other: impl Fn() -> O) {
 // proves: RFC 6531 §3.5
 #[test]
 fn smtp_conversations_on_the_bare_session() {
-    play_all("smtp", || Memory::new(BareSmtp::new()));
+    for script in script::read_all("smtp") {
+        script.play(&mut Memory::new(BareSmtp::new()));
+    }
+}
+
+// proves: RFC 1939 §3, §5, §6, §7
+// proves: RFC 2449 §5, §6.6
+// proves: RFC 6856 §2.1
+#[test]
+fn pop3_conversations_on_the_bare_session() {
+    for script in script::read_all("pop3") {
+        script.play(&mut Memory::new(BarePop3::new()));
+    }
+}
+
+#[test]
+fn smtp_conversations_on_a_real_server() {
+    play_on_a_real_server("smtp", &World::smtp());
+}
+
+#[test]
+fn pop3_conversations_on_a_real_server() {
+    play_on_a_real_server("pop3", &World::pop3());
+}
+
+fn play_on_a_real_server(kind: &str, world: &World) {
+    for script in script::read_all(kind).iter().filter(|script| script.stage == Stage::Anything) {
+        script.play(&mut world.serve(script, kind));
+    }
 }
 
 impl Bare for BareSmtp {
@@ -44,5 +79,27 @@ impl Bare for BareSmtp {
 
     fn stop(&mut self) {
         BareSmtp::stop(self);
+    }
+}
+
+impl Bare for BarePop3 {
+    fn send(&mut self, octets: &[u8]) {
+        BarePop3::send(self, octets);
+    }
+
+    fn said(&mut self) -> String {
+        BarePop3::said(self)
+    }
+
+    fn is_over(&self) -> bool {
+        BarePop3::is_over(self)
+    }
+
+    fn fall_silent(&mut self) {
+        self.event(Event::Idle);
+    }
+
+    fn stop(&mut self) {
+        self.event(Event::Stop);
     }
 }

@@ -1,8 +1,7 @@
 //! One connection as a driver sees it: frames in, a buffer out, and every wait bounded.
 //!
-//! The flush rule is here and nowhere else: what was said leaves when no whole frame is waiting
-//! (RFC 2920 §3.2: the replies to a pipelined group of commands leave together), or when the
-//! buffer is full.
+//! The flush rule is here and nowhere else: what was said leaves when no whole frame is waiting, or
+//! when the buffer is full.
 
 use super::stream::Stream;
 use bytes::BytesMut;
@@ -111,6 +110,8 @@ impl Conn {
         if let Some(frame) = codec.decode(&mut self.input)? {
             return Ok(Got::Frame(frame));
         }
+        // RFC 2920 §3.2: the replies to a pipelined group of commands leave together, and none of them
+        // waits once all that has come is answered.
         self.flush(patience).await?;
         let ending = self.ending.clone();
         let stop = async {

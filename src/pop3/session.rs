@@ -305,6 +305,3 @@ fn list(column: Column, marks: &Marks) -> (Reply, Next) {
 fn message(reply: Reply, entry: &Entry, part: Part) -> (Reply, Next) {
     (reply, Next::Send(Payload::Message { entry: *entry, part }))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,5 @@
 //! The table of clients and what they did, for people to read.
+#![allow(clippy::print_stdout, reason = "a table for whoever asks with --nocapture")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

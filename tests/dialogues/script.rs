@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! # text         a comment
-//! > bare         before the first turn: play this on the bare session only
+//! > bare: why    before the first turn: play this on the bare session only
 //! C: text        the client sends the line, ended by CRLF
 //! C| text        the client sends the text and nothing after it; \r \n \t \0 \\ and \xHH are read
 //! S: text        the server says this line; … in it stands for any text
 //! C*30: text     thirty times; S*30: as well
-//! X: close       the server has closed the connection
-//! X: silence     the client says nothing for too long (bare only)
-//! X: stop        the server is told to stop (bare only)
+//! S*: text       the server says any lines, the last of which is the first that is this one
+//! X: close       the server has closed the connection and said nothing more
+//! X: silence     the client says nothing for too long
+//! X: stop        the server is told to stop
 //! ```
 //!
 //! Several `C` before an `S` are sent ahead of the replies. At the end of a file nothing that the
@@ -28,7 +29,7 @@ pub(crate) trait Other {
     fn fall_silent(&mut self);
     /// The server is told to stop.
     fn stop(&mut self);
-    /// What it has said and nobody has read, as far as can be told without waiting.
+    /// What it has said and nobody has read, once it has answered everything; the end of it.
     fn left_over(&mut self) -> String;
 }
 
@@ -97,7 +98,7 @@ impl<B: Bare> Other for Memory<B> {
 /// On what a conversation can be played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// On a bare session, with a clock and a store that the script commands.
+    /// On a bare session, with a store that the script commands.
     Bare,
     /// On everything.
     Anything,
@@ -117,6 +118,7 @@ pub(crate) struct Script {
 enum Turn {
     Client(Vec<u8>),
     Server(String),
+    Until(String),
     Close,
     Silence,
     Stop,
@@ -145,7 +147,8 @@ fn parse(name: &str, text: &str) -> Script {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if line == "> bare" && script.turns.is_empty() {
+        if let Some(reason) = line.strip_prefix("> bare: ") {
+            assert!(!reason.is_empty() && script.turns.is_empty(), "{name}:{at}: why, and first of all");
             script.stage = Stage::Bare;
             continue;
         }
@@ -159,6 +162,7 @@ fn turn(line: &str) -> Option<(Turn, usize)> {
     let (head, text) = line.split_at(line.find([':', '|'])?);
     let (mark, text) = (&text[..1], text[1..].strip_prefix(' ').unwrap_or(&text[1..]));
     let (who, times) = match head.split_once('*') {
+        Some(("S", "")) if mark == ":" => return Some((Turn::Until(text.to_owned()), 1)),
         Some((who, times)) => (who, times.parse().ok()?),
         None => (head, 1),
     };
@@ -202,7 +206,16 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+fn next_line(other: &mut dyn Other, place: &str, want: &str) -> String {
+    other.line().unwrap_or_else(|| panic!("{place}: the server closed, instead of saying {want:?}"))
+}
+
 impl Script {
+    /// Whether the client falls silent in it, which a server has to be made to notice soon.
+    pub(crate) fn falls_silent(&self) -> bool {
+        self.turns.iter().any(|(_, turn)| *turn == Turn::Silence)
+    }
+
     /// Plays the conversation with `other` and panics where it goes another way.
     pub(crate) fn play(&self, other: &mut dyn Other) {
         for (at, turn) in &self.turns {
@@ -212,10 +225,11 @@ impl Script {
                 Turn::Silence => other.fall_silent(),
                 Turn::Stop => other.stop(),
                 Turn::Close => assert_eq!(other.line(), None, "{place}: the server should have closed"),
-                Turn::Server(want) => match other.line() {
-                    Some(got) => assert!(fits(want, &got), "{place}:\nwant {want:?}\ngot  {got:?}"),
-                    None => panic!("{place}: the server closed, instead of saying {want:?}"),
-                },
+                Turn::Server(want) => {
+                    let got = next_line(other, &place, want);
+                    assert!(fits(want, &got), "{place}:\nwant {want:?}\ngot  {got:?}");
+                }
+                Turn::Until(want) => while !fits(want, &next_line(other, &place, want)) {},
             }
         }
         assert_eq!(other.left_over(), "", "{}: said at the end, and not in the script", self.name);
@@ -255,5 +269,7 @@ fn turns_are_read_from_their_lines() {
         [Turn::Client(b"\r\n".to_vec()), Turn::Server("500 no: such".into())]
     );
     assert_eq!(turns("S*2: 250 ok\nX: close").len(), 3);
-    assert_eq!(parse("test", "> bare\nX: silence").stage, Stage::Bare);
+    assert_eq!(turns("S*: ."), [Turn::Until(".".into())]);
+    let bare = parse("test", "> bare: the reason\nX: silence");
+    assert_eq!((bare.stage, bare.falls_silent()), (Stage::Bare, true));
 }

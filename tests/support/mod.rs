@@ -8,7 +8,8 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test stops at what it cannot do"
+    clippy::print_stderr,
+    reason = "a test stops at what it cannot do, and says why"
 )]
 
 pub(crate) mod corpus;
@@ -142,7 +143,7 @@ impl Home {
 
     /// Starts a `serve` that must not get ready; how it ended.
     pub(crate) fn serve_in_vain(&self) -> Ended {
-        self.try_serve().err().expect("serve should not get ready here")
+        self.try_serve().expect_err("serve should not get ready here")
     }
 }
 

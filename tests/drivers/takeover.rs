@@ -1,0 +1,115 @@
+//! Two logins for one mailbox. The driver takes its time from the clock, but the store is told the
+//! time: a login of the test's own comes from the future, and nobody has to wait for it.
+
+use pillarbox::auth::Auth;
+use pillarbox::mail::address::{Address, Domain, MailboxName};
+use pillarbox::mail::body::Body;
+use pillarbox::mail::envelope::{Delivery, MailboxCopy};
+use pillarbox::mail::ids::QueueId;
+use pillarbox::mail::peer::Peer;
+use pillarbox::net::conn::{Conn, Ending};
+use pillarbox::net::stream::Stream;
+use pillarbox::pop3::offer::Expiry;
+use pillarbox::pop3::server::{self, Context};
+use pillarbox::store::accounts::Mode;
+use pillarbox::store::maildrop::SILENCE_MAX;
+use pillarbox::store::testing::open_maildrop;
+use pillarbox::store::{Options, Store, Tenure};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+const BOB: &str = "bob@example.org";
+
+/// A client of a driver in this process.
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).await.expect("ASCII");
+        line
+    }
+
+    async fn ask(&mut self, command: &str) -> String {
+        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).await.expect("it is open");
+        self.line().await
+    }
+
+    async fn login(context: &Arc<Context>) -> (Client, String) {
+        let (ours, theirs) = UnixStream::pair().expect("two ends");
+        let conn = Conn::new(Stream::Unix(theirs), Ending::default());
+        tokio::spawn(server::serve(conn, Peer::Unix, context.clone()));
+        let mut client = Client(BufReader::new(ours));
+        assert!(client.line().await.starts_with("+OK"));
+        client.ask(&format!("USER {BOB}")).await;
+        let answer = client.ask("PASS any").await;
+        (client, answer)
+    }
+}
+
+fn bob() -> MailboxName {
+    Address::parse(BOB).expect("an address").name()
+}
+
+/// A store in `dir` with two messages for Bob, and what sessions need of it.
+async fn context(dir: &std::path::Path) -> Arc<Context> {
+    let store = Store::open(Options {
+        data_dir: dir.to_owned(),
+        mode: Mode::Open,
+        domains: vec![],
+        tag_separator: "+".into(),
+        default_quota: None,
+        tenure: Tenure::Server,
+    });
+    let store = store.await.expect("the store opens");
+    for number in 0..2 {
+        let copies = vec![MailboxCopy { mailbox: bob(), head: "Return-Path: <>\r\n".into() }];
+        let body = Body::Memory(vec!["Subject: x\r\n\r\n".into()]);
+        let delivery = Delivery { queue_id: QueueId::from_random(number), body, copies };
+        store.deliver(delivery).await.expect("it is kept");
+    }
+    let auth = Auth::new(store.clone(), Mode::Open, Domain::parse("localhost").expect("a name"));
+    Arc::new(Context { store, auth, timeout: Duration::from_secs(600), expiry: Expiry::Never })
+}
+
+#[tokio::test]
+async fn a_session_silent_for_a_minute_gives_way_and_deletes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let context = context(dir.path()).await;
+    let began = Instant::now();
+    let (mut silent, answer) = Client::login(&context).await;
+    assert!(answer.starts_with("+OK"), "{answer}");
+    let (_, refused) = Client::login(&context).await;
+    assert!(refused.starts_with("-ERR [IN-USE] "), "{refused}");
+    let early = began + SILENCE_MAX - Duration::from_secs(1);
+    assert!(open_maildrop(&context.store, &bob(), early).await.expect("it can be read").is_none());
+    assert!(silent.ask("DELE 1").await.starts_with("+OK"));
+    let heard = Instant::now();
+    let late = heard + SILENCE_MAX;
+    let (maildrop, listing) =
+        open_maildrop(&context.store, &bob(), late).await.expect("it can be read").expect("it is given up");
+    assert_eq!(listing.entries().len(), 2, "nothing was deleted");
+    let goodbye = silent.line().await;
+    assert!(goodbye.starts_with("-ERR ") && goodbye.contains("nothing was deleted"), "{goodbye}");
+    assert_eq!(silent.line().await, "", "closed");
+    drop(maildrop);
+    let (_next, answer) = Client::login(&context).await;
+    assert!(answer.starts_with("+OK logged in, 2 messages"), "{answer}");
+}
+
+#[tokio::test]
+async fn every_command_is_a_sign_of_life() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let context = context(dir.path()).await;
+    let (mut alive, _) = Client::login(&context).await;
+    let logged_in = Instant::now();
+    // The clock has to move, or the login itself would be sign enough.
+    while logged_in.elapsed() < Duration::from_millis(2) {
+        assert_eq!(alive.ask("NOOP").await, "+OK still here\r\n");
+    }
+    let after_login = logged_in + SILENCE_MAX;
+    assert!(open_maildrop(&context.store, &bob(), after_login).await.expect("it can be read").is_none());
+    assert_eq!(alive.ask("NOOP").await, "+OK still here\r\n");
+}

@@ -7,8 +7,6 @@
     reason = "a test stops at what it cannot do"
 )]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
 mod store_kit;
 
 use bytes::Bytes;
@@ -299,11 +297,7 @@ contract! {
                 sends.join_next().await.unwrap().unwrap();
             }
             let (store, mail) = (store.clone(), delivery(&["ann"], body.clone()));
-<<<<<<< HEAD
             sends.spawn(async move { store.deliver(mail).await.map(|_| ()).unwrap() });
-=======
-            sends.spawn(async move { store.deliver(mail).await.unwrap() });
->>>>>>> w-tests
         }
         sends.join_all().await;
         let begin = Instant::now();

@@ -6,8 +6,6 @@
     reason = "a test stops at what it cannot do"
 )]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
 mod store_kit;
 
 use pillarbox::store::Store;

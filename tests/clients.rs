@@ -36,11 +36,12 @@ fn needs(program: &str, package: &str) {
     assert!(found, "{program} is not installed: apt-get install {package}, or let tests/run do it");
 }
 
-/// The first line that a client says of itself.
+/// The version that a client says of itself: the first word of its first line that is a number.
 fn version(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().expect("it is installed");
-    let line = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned();
-    line.split(" (").next().unwrap_or_default().chars().take(40).collect()
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut words = text.lines().next().unwrap_or_default().split([' ', '+']);
+    words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("?").to_owned()
 }
 
 /// Runs a client, which must succeed.

@@ -11,6 +11,8 @@ mod files;
 mod layers;
 #[path = "tidy/marks.rs"]
 mod marks;
+#[path = "tidy/readme.rs"]
+mod readme;
 #[path = "tidy/sizes.rs"]
 mod sizes;
 #[path = "tidy/text.rs"]
@@ -87,6 +89,14 @@ fn unsafe_code_is_forbidden_and_the_sample_configuration_is_there() {
     for file in ["Cargo.lock", "config/pillarbox.toml", "LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(root.join(file).is_file(), "{file} is missing");
     }
+}
+
+#[test]
+fn the_table_of_the_readme_tells_the_defaults_of_the_sample_configuration() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("it is there");
+    let findings = readme::differences(&read("README.md"), &read("config/pillarbox.toml"));
+    none("README.md and config/pillarbox.toml say different things", &findings);
 }
 
 /// The checks are tried on files that break them: a check that finds nothing may be one that looks
@@ -195,6 +205,17 @@ mod self_test {
         assert!(files::lacks_purpose(&file("src/a.rs", "//! What it is for.\n")).is_none());
         let path = ["/ro", "ot/x"].concat();
         assert_eq!(files::machine_paths(&file("README.md", &path)).len(), 1);
+    }
+
+    #[test]
+    fn a_default_that_the_readme_tells_wrongly_or_not_at_all_is_found() {
+        let config = "a = 1\n[b]\nc = \"x\"\nd = []\n";
+        let row = |key: &str, value: &str| format!("| `{key}` | `{value}` | what it is |\n");
+        let right = row("a", "1") + &row("b.c", "\"x\"") + "| `b.*` | none | the rest |\n";
+        assert_eq!(readme::differences(&right, config), Vec::<String>::new());
+        assert_eq!(readme::differences(&right.replace("`1`", "`2`"), config).len(), 1);
+        assert_eq!(readme::differences(&right.replace("b.*", "x.*"), config).len(), 1);
+        assert_eq!(readme::differences(&(right + &row("b.e", "1")), config).len(), 1);
     }
 
     #[test]

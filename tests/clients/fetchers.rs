@@ -1,6 +1,7 @@
 //! Clients that fetch. What they have written is compared with what a plain POP3 connection shows.
 
 use super::senders::perl_version;
+use super::support::corpus::Sample;
 use super::support::wire::{Smtp, mailbox, same, shown};
 use super::support::{Home, Server};
 use super::{needs, samples, script, succeed, table, version};
@@ -10,23 +11,29 @@ use std::process::{Command, Stdio};
 
 const BOB: &str = "bob@example.org";
 
-/// A server whose Bob has every sample, and the messages as they are in his mailbox.
+/// A server whose Bob has the samples, and the messages as they are in his mailbox.
 struct Full {
     home: Home,
     server: Server,
+    samples: Vec<&'static Sample>,
     messages: Vec<Vec<u8>>,
 }
 
 impl Full {
     fn new() -> Full {
+        Full::with(|_| true)
+    }
+
+    fn with(wanted: fn(&Sample) -> bool) -> Full {
         let home = Home::new(&[]);
         let server = home.serve();
         let mut smtp = Smtp::open(server.smtp);
-        for sample in samples() {
+        let samples: Vec<&Sample> = samples().iter().filter(|sample| wanted(sample)).collect();
+        for sample in &samples {
             assert_eq!(smtp.deliver("alice@client.example", BOB, &sample.message).code, 250);
         }
         let messages = mailbox(server.pop3, BOB);
-        Full { home, server, messages }
+        Full { home, server, samples, messages }
     }
 
     /// A new folder below the home.
@@ -53,7 +60,7 @@ impl Full {
         let mut got: Vec<Vec<u8>> =
             files(folder).iter().map(|path| cleaned(read(path).expect("a file"))).collect();
         assert_eq!(got.len(), self.messages.len(), "{client}: as many as in the mailbox");
-        for (message, sample) in self.messages.iter().zip(samples()) {
+        for (message, sample) in self.messages.iter().zip(&self.samples) {
             let want = made(message);
             let what = format!("{client}, {}", sample.name);
             match got.iter().position(|got| *got == want) {
@@ -183,7 +190,8 @@ fn mpop_fetches() {
 #[test]
 fn fetchmail_fetches() {
     needs("fetchmail", "fetchmail");
-    let full = Full::new();
+    // fetchmail 6 reads lines into 8 KiB and spoils those that do not fit.
+    let full = Full::with(|sample| sample.name != "100 KB line");
     let (kept, deleted) = (full.folder("kept"), full.folder("deleted"));
     let fetchmail = |folder: &Path, how: &str| {
         let mda = full.home.path().join("mda");
@@ -214,7 +222,7 @@ fn fetchmail_fetches() {
     fetchmail(&deleted, "fetchall");
     full.compare("fetchmail, fetchall", &deleted, cleaned, with_lf);
     assert_eq!(full.left(), 0);
-    let operations = ["every sample, kept", "every sample, deleted"];
+    let operations = ["every sample but the 100 KB line, kept", "the same, deleted"];
     table::done("fetchmail", &version("fetchmail", "--version"), &operations);
 }
 
@@ -260,8 +268,8 @@ fn getmail_fetches() {
     };
     // getmail puts a Received line of its own above the others, and says to whom it delivered.
     let cleaned = |message: Vec<u8>| {
-        let message = without_field(&message, "Received:", "by getmail6");
-        without_field(&message, "Delivered-To:", "")
+        let message = without_field(&message, "Received:", "with POP3 getmail6");
+        without_field(&message, "Delivered-To:", "unknown")
     };
     getmail("false");
     full.compare("getmail", &maildir.join("new"), cleaned, with_lf);
@@ -315,7 +323,7 @@ fn telnet_fetches() {
     // The terminal makes more CRs of each line end, and echoes what was typed.
     let screen = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     let want = String::from_utf8(full.messages[0].clone()).expect("the plain one").replace('\r', "");
-    assert!(screen.contains(&format!("octets\n{want}.\n")) || screen.contains(&want), "{screen}");
+    assert!(screen.contains(&format!("octets\n{want}.\n")), "{screen}");
     assert_eq!(full.left(), full.messages.len() - 1);
     table::done("telnet, pop3", "inetutils", &["USER PASS STAT LIST RETR DELE QUIT"]);
 }

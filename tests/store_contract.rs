@@ -1,7 +1,6 @@
 //! What every engine must do: each test runs on SQLite and on SQLite behind the wrapper that injects
 //! faults (without a fault, it must not be noticed).
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it cannot do")]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod store_kit;

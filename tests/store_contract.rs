@@ -1,7 +1,11 @@
 //! What every engine must do: each test runs on SQLite and on SQLite behind the wrapper that injects
 //! faults (without a fault, it must not be noticed).
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it cannot do")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
 mod store_kit;
 
@@ -293,11 +297,7 @@ contract! {
                 sends.join_next().await.unwrap().unwrap();
             }
             let (store, mail) = (store.clone(), delivery(&["ann"], body.clone()));
-<<<<<<< HEAD
             sends.spawn(async move { store.deliver(mail).await.map(|_| ()).unwrap() });
-=======
-            sends.spawn(async move { store.deliver(mail).await.unwrap() });
->>>>>>> w-tests
         }
         sends.join_all().await;
         let begin = Instant::now();

@@ -1,6 +1,10 @@
 //! What the store does when a commit fails, is torn, takes long, or when nobody waits for it any more.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it cannot do")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
 mod store_kit;
 

@@ -1,5 +1,10 @@
 //! Opening a store: who may, on what, and what is said when it cannot be.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it cannot do")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
 
 mod store_kit;
 

@@ -152,6 +152,8 @@ impl Codec {
             return None;
         }
         self.mode = Mode::Line;
+        // A session that waits for a command keeps no buffer that a message has made large.
+        self.out = BytesMut::new();
         Some(Frame::End(if self.unstuffer.spoilt() { LineEnds::Bare } else { LineEnds::Sound }))
     }
 }
@@ -305,6 +307,16 @@ mod tests {
                 assert_eq!(got.as_ref(), Some(want), "cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_message_is_given_back_at_its_end() {
+        let mut codec = Codec::new(BareNewline::Refuse);
+        codec.begin(Framing::Dot);
+        let mut input = BytesMut::from(&[&b"x\r\n".repeat(9_999)[..], b".\r\n"].concat()[..]);
+        assert!(matches!(codec.decode(&mut input), Ok(Some(Frame::Data(_)))));
+        assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::End(LineEnds::Sound)));
+        assert_eq!((codec.out.capacity(), codec.out.try_reclaim(1)), (0, false));
     }
 
     #[test]

@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// The same when the disk has failed: sessions only need to hear of it.
 const GRACE_BROKEN: Duration = Duration::from_secs(5);
 
+/// Descriptors that no connection gets: for the database, its journals, listeners and the log.
+const DESCRIPTORS_KEPT: usize = 64;
+
 /// Whether the mail outlives the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
@@ -104,7 +107,7 @@ fn start_log(config: &Config) {
 async fn serve(mut config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
     let scratch = scratch(&mut config, lifetime)?;
-    raise_descriptor_limit();
+    leave_descriptors_for_the_store(&mut config, raise_descriptor_limit());
     let store = Store::open(store_options(&config, Tenure::Server)).await?;
     let drain = Drain::default();
     let (ready, sockets) = open_doors(&config, &store, &drain)?;
@@ -203,11 +206,29 @@ fn scratch(config: &mut Config, lifetime: Lifetime) -> Result<Option<tempfile::T
 }
 
 /// A connection is a descriptor, and the usual soft limit is far below `limits.connections`.
-fn raise_descriptor_limit() {
+/// Returns the limit that holds; `None` is none.
+fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if setrlimit(Resource::Nofile, wanted).is_err() {
-        warn!(limit = ?limit.current, "cannot raise the limit on open files; accepting may pause under load");
+        warn!(limit = ?limit.current, "cannot raise the limit on open files");
+        return limit.current;
+    }
+    limit.maximum
+}
+
+/// Without this, peers that open many connections would take the descriptors that the database
+/// needs to open its files, and those who are connected could neither send nor fetch mail.
+fn leave_descriptors_for_the_store(config: &mut Config, limit: Option<u64>) {
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
+    let connections = limit - DESCRIPTORS_KEPT.min(limit / 2);
+    if connections < config.limits.connections_max {
+        warn!(
+            "limits.connections is {}, but this process may have {limit} files open: {connections} \
+             connections at once have to do; raise the limit (ulimit -n, LimitNOFILE=) for more",
+            config.limits.connections_max
+        );
+        config.limits.connections_max = connections;
     }
 }
 

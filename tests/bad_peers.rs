@@ -348,6 +348,28 @@ fn the_257th_connection_of_an_address_is_turned_away_until_one_leaves() {
 }
 
 #[test]
+fn connections_leave_the_store_the_files_that_it_needs() {
+    let mut home = Home::new(&[]);
+    home.wrap(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+    let server = home.serve();
+    let mut open: Vec<Smtp> = (0..32).map(|_| Smtp::connect(server.smtp)).collect();
+    for smtp in &mut open {
+        assert_eq!(smtp.reply().code, 220);
+    }
+    assert_eq!(Smtp::connect(server.smtp).reply().code, 421);
+    // All at once, so that the store opens all that it ever has open.
+    for smtp in &mut open {
+        smtp.line.send(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");
+    }
+    for smtp in &mut open {
+        let codes = [(); 4].map(|()| smtp.reply().code);
+        assert_eq!(codes, [250, 250, 250, 354]);
+        smtp.line.send(&[&b"x\r\n".repeat(200_000)[..], b".\r\n"].concat());
+        assert_eq!(smtp.reply().code, 250);
+    }
+}
+
+#[test]
 fn three_failed_logins_end_a_connection() {
     let home = Home::closed(&[("bob@example.org", "right")]);
     let server = home.serve();

@@ -94,6 +94,28 @@ fn a_stop_lets_a_message_under_way_finish_and_keeps_it() {
 }
 
 #[test]
+fn a_stop_lets_a_message_in_chunks_finish() {
+    let home = Home::new(&[]);
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let mut idle = Smtp::open(server.smtp);
+    smtp.envelope("alice@client.example", &["bob@example.org"]);
+    smtp.line.send(b"BDAT 7\r\nfirst\r\n");
+    assert_eq!(smtp.reply().code, 250);
+    server.signal(Signal::TERM);
+    assert_eq!(idle.reply().code, 421);
+    smtp.line.send(b"BDAT 8\r\nsecond\r\n");
+    assert_eq!(smtp.reply().code, 250);
+    smtp.line.send(b"BDAT 7 LAST\r\nthird\r\n");
+    assert_eq!(smtp.reply().code, 250);
+    assert_eq!(smtp.reply().code, 421);
+    let ended = server.wait();
+    assert!(ended.status.success(), "{ended:?}");
+    let kept = mailbox(home.serve().pop3, "bob@example.org");
+    assert_eq!(without_trace(&kept[0]), b"first\r\nsecond\r\nthird\r\n");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let server = Home::new(&[]).serve();
     let mut smtp = Smtp::open(server.smtp);
@@ -305,7 +327,11 @@ fn what_a_peer_says_cannot_forge_a_line_of_the_log() {
     line.line();
     line.send(b"MAIL FROM:<\"a\x1b[2J\"@client.example>\r\nQUIT\r\n");
     line.rest();
+    let name = "\"x ip=192.0.2.1\u{2028}\u{202e}\"@client.example";
+    drop(Pop3::open(server.pop3, name, "any"));
     let ended = server.stop();
+    assert!(ended.log.contains(r#"user="\"x ip=192.0.2.1\u{2028}"#), "{:?}", ended.log);
+    assert!(!ended.log.contains('\u{2028}') && !ended.log.contains('\u{202e}'), "{:?}", ended.log);
     assert!(!ended.log.contains('\u{1b}'), "{:?}", ended.log);
     assert!(!ended.log.contains("\rforged"), "{:?}", ended.log);
 }

@@ -307,15 +307,16 @@ impl Driver {
                 self.maildrop = Some(maildrop);
                 let messages = listing.entries().len();
                 let octets: u64 = listing.entries().iter().map(|entry| entry.octets).sum();
-                info!(user = %login.mailbox(), messages, octets, %ip, "login");
+                info!(user = login.mailbox().to_string(), messages, octets, %ip, "login");
                 Ok(listing)
             }
             Ok(None) => {
-                info!(user = %login.mailbox(), %ip, "login refused: another session has the mailbox open");
+                let user = login.mailbox().to_string();
+                info!(user, %ip, "login refused: another session has the mailbox open");
                 Err(Refusal::InUse)
             }
             Err(fault) => {
-                error!(user = %login.mailbox(), %fault, "a mailbox cannot be opened");
+                error!(user = login.mailbox().to_string(), %fault, "a mailbox cannot be opened");
                 Err(Refusal::Store(fault))
             }
         }

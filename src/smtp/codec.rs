@@ -152,8 +152,18 @@ impl Codec {
             return None;
         }
         self.mode = Mode::Line;
+        // A session that waits for a command keeps no buffer that a message has made large.
+        self.out = BytesMut::new();
         Some(Frame::End(if self.unstuffer.spoilt() { LineEnds::Bare } else { LineEnds::Sound }))
     }
+}
+
+const BDAT: &[u8] = b"BDAT";
+
+/// Whether the line at the front of `input` is a BDAT.
+fn begins_with_bdat(input: &[u8]) -> bool {
+    let word = input.split(|octet| !octet.is_ascii_alphanumeric()).next().unwrap_or_default();
+    word.eq_ignore_ascii_case(BDAT)
 }
 
 /// The smaller of the two. A chunk may be longer than memory is large.
@@ -169,6 +179,11 @@ impl Decoder for Codec {
         Ok(match self.mode {
             Mode::Line => self.lines.next(input, LINE_OCTETS_MAX).map(|line| match line {
                 Line::Whole(line) => Frame::Line(line),
+                // Octets of a message follow, and how many cannot be told. A BDAT without a size says
+                // the same, and ends the session before they are read as commands.
+                Line::TooLong | Line::BareNewline if begins_with_bdat(input) => {
+                    Frame::Line(Bytes::from_static(BDAT))
+                }
                 Line::TooLong => Frame::TooLong,
                 Line::BareNewline => Frame::BareNewline,
             }),
@@ -269,6 +284,39 @@ mod tests {
         assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::Data(text)));
         assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::End(LineEnds::Sound)));
         assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::Line(Bytes::from_static(b"QUIT"))));
+    }
+
+    #[test]
+    fn a_spoilt_bdat_is_one_without_a_size_at_every_cut() {
+        let long = [b"bdat 9".to_vec(), vec![b' '; LINE_OCTETS_MAX], b"\r\nNOOP\r\n".to_vec()].concat();
+        let other = [b"BDATA".to_vec(), vec![b'x'; LINE_OCTETS_MAX], b"\r\n".to_vec()].concat();
+        let bdat = Frame::Line(Bytes::from_static(b"BDAT"));
+        for (wire, want) in [
+            (&long[..], &bdat),
+            (b"BDAT 9\nNOOP\r\n", &bdat),
+            (b"BDAT\n", &bdat),
+            (&other[..], &Frame::TooLong),
+            (b"NOOP BDAT\n", &Frame::BareNewline),
+        ] {
+            for cut in 0..=wire.len() {
+                let mut codec = Codec::new(BareNewline::Refuse);
+                let mut input = BytesMut::from(&wire[..cut]);
+                let first = codec.decode(&mut input).unwrap();
+                input.extend_from_slice(&wire[cut..]);
+                let got = first.or_else(|| codec.decode(&mut input).unwrap());
+                assert_eq!(got.as_ref(), Some(want), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_message_is_given_back_at_its_end() {
+        let mut codec = Codec::new(BareNewline::Refuse);
+        codec.begin(Framing::Dot);
+        let mut input = BytesMut::from(&[&b"x\r\n".repeat(9_999)[..], b".\r\n"].concat()[..]);
+        assert!(matches!(codec.decode(&mut input), Ok(Some(Frame::Data(_)))));
+        assert_eq!(codec.decode(&mut input).unwrap(), Some(Frame::End(LineEnds::Sound)));
+        assert_eq!((codec.out.capacity(), codec.out.try_reclaim(1)), (0, false));
     }
 
     #[test]

@@ -154,15 +154,27 @@ impl Intake {
         while !octets.is_empty() {
             let room = SLICE_OCTETS - self.tail.len();
             let (now, later) = octets.split_at(room.min(octets.len()));
+            self.make_room(now.len());
             self.tail.extend_from_slice(now);
             if self.tail.len() == SLICE_OCTETS {
-                self.slices.push_back(self.tail.split().freeze());
+                self.slices.push_back(mem::take(&mut self.tail).freeze());
             }
             octets = later;
         }
         let held = self.slices.len() * SLICE_OCTETS + self.tail.len();
         if self.place == Place::Memory && (held > MEMORY_OCTETS_MAX || !self.allowance.reach(held)) {
             self.place = Place::Store;
+        }
+    }
+
+    /// Makes the tail as large as it has to be, in steps. Left to itself it would double, and hold up
+    /// to twice of what it was allowed.
+    fn make_room(&mut self, octets: usize) {
+        let wanted = self.tail.len() + octets;
+        if self.tail.capacity() < wanted {
+            let mut tail = BytesMut::with_capacity(wanted.next_multiple_of(STEP_OCTETS));
+            tail.extend_from_slice(&self.tail);
+            self.tail = tail;
         }
     }
 
@@ -177,7 +189,7 @@ impl Intake {
         self.allowance.shrink(SLICE_OCTETS);
         // Larger slices are cheaper to keep, but they are held in memory until they are full.
         let full = self.tail.len() >= STEP_OCTETS && !self.allowance.reach(self.tail.len() + STEP_OCTETS);
-        full.then(|| self.tail.split().freeze())
+        full.then(|| mem::take(&mut self.tail).freeze())
     }
 
     /// Ends the message.
@@ -223,6 +235,8 @@ mod tests {
         for piece in octets.chunks(piece) {
             intake.take(piece);
             held_max = held_max.max(intake.slices.len() * SLICE_OCTETS + intake.tail.len());
+            let steps = intake.tail.len().next_multiple_of(STEP_OCTETS);
+            assert!(intake.tail.capacity() <= steps, "{} for {steps}", intake.tail.capacity());
             spilt.extend(std::iter::from_fn(|| intake.spill()));
         }
         (held_max, spilt)

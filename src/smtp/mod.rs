@@ -39,7 +39,8 @@
 //! | receipt, error | `Delivering` | 250 if and only if there is a receipt | `Ready` |
 //! | RSET | any | forgets the transaction | `Ready`, or stays `Connected` |
 //! | NOOP, HELP, VRFY, EXPN | any | answers | the same |
-//! | anything else | | 503, and a BDAT is swallowed | the same |
+//! | BDAT | any other | 503, 552 or 554; its octets are swallowed | `Ready`, or stays `Connected` |
+//! | anything else | | 503 | the same |
 //!
 //! # What holds
 //!
@@ -52,7 +53,8 @@
 //! - `Delivering`: the session has nothing of the transaction any more; the store has it or has not.
 //! - A reply of class 2 to a whole message exists only with a [`crate::store::outcome::Receipt`].
 //! - Whatever is refused, the octets that belong to it are read to their end and never as commands.
-//!   Where that end cannot be known (a BDAT without a readable size) the connection is closed.
+//!   Where that end cannot be known (a BDAT without a readable size, or in a line that is spoilt) the
+//!   connection is closed.
 //!
 //! # Standards
 //!

@@ -116,8 +116,9 @@ impl<'a> Driver<'a> {
         loop {
             let step = match next {
                 Next::Read => {
-                    let got =
-                        self.conn.frame(&mut self.codec, Waiting::Command, self.context.timeout).await?;
+                    // Between two chunks a message is under way: a stopping server lets it finish.
+                    let waiting = if session.is_receiving() { Waiting::Message } else { Waiting::Command };
+                    let got = self.conn.frame(&mut self.codec, waiting, self.context.timeout).await?;
                     topic = Topic::of(&got);
                     session.step(event(&got))
                 }

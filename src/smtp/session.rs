@@ -262,8 +262,10 @@ impl Session {
                 Some(reply) => say(Phase::Transaction(mail), reply),
                 None => receive(Phase::Receiving(mail), Some(Reply::SEND_DATA), Framing::Dot),
             },
+            // Nothing may make up for a chunk that was refused: a message that went on with the next
+            // one would lack its beginning, so the transaction ends with it.
             (Phase::Transaction(mail), Command::Bdat(chunk)) => match mail.unfit() {
-                Some(reply) => skip(Phase::Transaction(mail), chunk, reply),
+                Some(reply) => skip(Phase::Ready(mail.client), chunk, reply),
                 None => self.chunk(mail, None, chunk),
             },
             (Phase::Chunks(mail, received), Command::Bdat(chunk)) => self.chunk(mail, Some(received), chunk),

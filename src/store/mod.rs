@@ -39,6 +39,7 @@ pub use open::{OpenError, Options, Tenure};
 use outcome::{Error, Receipt, Route};
 use route::Policy;
 use staging::Staging;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -128,8 +129,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`]; nothing was kept then.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt, Error> {
+    pub async fn deliver(&self, mut delivery: Delivery) -> Result<Receipt, Error> {
         let queue_id = delivery.queue_id;
+        // The counting of copies rests on this promise of the caller's, so it is kept here as well.
+        let mut seen = HashSet::new();
+        delivery.copies.retain(|copy| seen.insert(copy.mailbox.clone()));
         let takes = delivery.copies.iter().map(|copy| self.inner.policy.takes(&copy.mailbox)).collect();
         match self.inner.writer.submit(Op::Deliver { delivery, takes }, None).await? {
             Done::Delivered => Ok(Receipt::new(queue_id)),

@@ -16,9 +16,10 @@ pub const LINE_OCTETS_MAX: usize = 2_048;
 pub enum Line {
     /// A whole line without its CRLF. It may hold a bare CR or NUL, which no command allows.
     Whole(Bytes),
-    /// More than the limit without CRLF. The rest of the line will be swallowed.
+    /// More than the limit without CRLF. The line, which still stands at the front of the input, will
+    /// be swallowed.
     TooLong,
-    /// A LF without CR. The rest of the line will be swallowed.
+    /// A LF without CR. The line, which still stands at the front of the input, will be swallowed.
     BareNewline,
 }
 
@@ -61,7 +62,7 @@ impl LineScanner {
                     return Some(Line::Whole(line));
                 }
                 (State::Reading, Some(End::BareLf(at))) if at < octets_max => {
-                    self.take(input, at + 1, State::Swallowing);
+                    self.take(input, 0, State::Swallowing);
                     return Some(Line::BareNewline);
                 }
                 (State::Reading, found) if found.is_some() || input.len() >= octets_max => {

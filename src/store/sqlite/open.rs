@@ -40,9 +40,13 @@ impl Sqlite {
         let dir = options.data_dir.as_path();
         let file = dir.join(DATABASE_FILE);
         let keeper = if options.tenure == Tenure::Server { Keeper::Yes } else { Keeper::No };
-        setup::try_directory(dir, options.tenure)?;
+        let room = setup::try_directory(dir, options.tenure)?;
         setup::make_file(dir, &file)?;
         let space = Space::new(dir, &file, keeper);
+        if room == setup::Room::None {
+            // Even reading needs a little: the shared memory of the WAL.
+            space.release();
+        }
 
         let refused = |error: &sqlx::Error| refusal(&file, error);
         let mut writer = connect(&file, BUSY_TIMEOUT).await.map_err(|e| refused(&e))?;

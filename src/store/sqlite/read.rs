@@ -108,7 +108,8 @@ fn account(row: &SqliteRow) -> Sql<Account> {
 /// All aliases; also asked inside of a change.
 pub(super) async fn aliases(connection: &mut SqliteConnection) -> Sql<Vec<Alias>> {
     const SQL: &str = "\
-        SELECT name, target FROM alias JOIN alias_target ON alias_target.alias = alias.id ORDER BY name, place";
+        SELECT name, target FROM alias JOIN alias_target ON alias_target.alias = alias.id
+            ORDER BY name, place";
     let mut aliases: Vec<Alias> = Vec::new();
     for row in sqlx::query(SQL).fetch_all(connection).await? {
         let name = alias_name(row.try_get(0)?)?;

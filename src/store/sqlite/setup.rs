@@ -6,10 +6,17 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 use std::path::Path;
 
+/// Whether there is room on the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Some,
+    None,
+}
+
 /// Tries whether the directory can lock and sync, and says where it should not be.
-pub(super) fn try_directory(dir: &Path, tenure: Tenure) -> Result<(), OpenError> {
+pub(super) fn try_directory(dir: &Path, tenure: Tenure) -> Result<Room, OpenError> {
     if tenure == Tenure::Command {
-        return Ok(());
+        return Ok(Room::Some);
     }
     if let Some(kind) = doubtful_kind(dir) {
         tracing::warn!(
@@ -18,10 +25,14 @@ pub(super) fn try_directory(dir: &Path, tenure: Tenure) -> Result<(), OpenError>
         );
     }
     match fault::probe(dir) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Room::Some),
+        // The server must start all the same: that is how mail gets deleted.
         Err(error) if fault::is_full(&error) => {
-            tracing::warn!(data_dir = %dir.display(), "the disk is full: new mail is refused until there is room");
-            Ok(())
+            tracing::warn!(
+                data_dir = %dir.display(),
+                "the disk is full: new mail is refused until there is room"
+            );
+            Ok(Room::None)
         }
         Err(error) => {
             let doing = "writing, locking and syncing a file";

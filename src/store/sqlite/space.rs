@@ -17,6 +17,9 @@ const RESERVE_FILE: &str = "pillarbox.reserve";
 const RESERVE_OCTETS: u64 = 2 * 1024 * 1024;
 /// What new mail always leaves free besides: pages of indexes, the shared memory of the WAL.
 const MARGIN_OCTETS: u64 = 256 * 1024;
+/// What the database leaves free when it grows. It never shrinks: what it once took is no room for the
+/// WAL of a message any more, not even after all mail was deleted.
+const GROWTH_MARGIN_OCTETS: u64 = 4 * 1024 * 1024;
 /// Below this the checkpoints run after every commit, so that the WAL never holds much.
 const LOW_OCTETS: u64 = 64 * 1024 * 1024;
 
@@ -64,11 +67,11 @@ impl Space {
     /// Whether new mail of `octets` leaves room to delete mail afterwards, when the database has
     /// `unused` octets of its own to fill first.
     pub(super) fn has_room(&self, octets: u64, unused: u64) -> bool {
-        let wal = self.wal_octets();
-        let database_grows = (wal + octets).saturating_sub(unused);
+        let growth = (self.wal_octets() + octets).saturating_sub(unused);
+        let margin = if growth > 0 { GROWTH_MARGIN_OCTETS } else { MARGIN_OCTETS };
         let missing =
             if self.keeper && !self.has_reserve.load(Ordering::Relaxed) { RESERVE_OCTETS } else { 0 };
-        self.free_octets() >= MARGIN_OCTETS + missing + octets + database_grows
+        self.free_octets() >= margin + missing + octets + growth
     }
 
     /// Gives the reserve up; whether there was one.
@@ -86,7 +89,7 @@ impl Space {
     pub(super) fn restore(&self) {
         let Ok(_turn) = self.turn.lock() else { return };
         let wanted = self.keeper && !self.has_reserve.load(Ordering::Relaxed);
-        if !wanted || self.free_octets() < 2 * RESERVE_OCTETS + MARGIN_OCTETS + self.wal_octets() {
+        if !wanted || self.free_octets() < RESERVE_OCTETS + 2 * MARGIN_OCTETS + self.wal_octets() {
             return;
         }
         match self.make() {

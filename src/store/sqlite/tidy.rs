@@ -46,18 +46,14 @@ impl Checkpoints {
     }
 }
 
-/// What a checkpoint has left in the WAL.
-struct Left {
-    octets: u64,
-}
-
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<Left, sqlx::Error> {
+/// Octets that a checkpoint has left in the WAL.
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<u64, sqlx::Error> {
     let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
     let (in_wal, done): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    Ok(Left { octets: from_db(in_wal - done) * PAGE_OCTETS })
+    Ok(from_db(in_wal - done) * PAGE_OCTETS)
 }
 
 /// After a commit: a checkpoint when it is time for one, and the reserve when there is room again.
@@ -70,28 +66,40 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     if waiting < bound && !pressed {
         return Ok(());
     }
-    let mut guard = checkpoints.connection.lock().await;
-    let Some(connection) = guard.as_mut() else { return Ok(()) };
-    let judge = |error: sqlx::Error| match sqlite.faults.judge(Doing::Writing, &error) {
-        // The next commit calls again; until then the WAL keeps everything.
-        Error::DiskFull | Error::Unavailable(_) => Ok(()),
-        verdict => Err(verdict),
-    };
     checkpoints.waiting.store(0, Ordering::Relaxed);
-    match run(connection, PASSIVE).await {
-        Ok(left) => drop(checkpoints.waiting.fetch_add(left.octets, Ordering::Relaxed)),
-        Err(error) => judge(error)?,
-    }
+    let left = checkpoint(sqlite, checkpoints, PASSIVE).await?;
+    checkpoints.waiting.fetch_add(left, Ordering::Relaxed);
     let wal = sqlite.space.wal_octets();
     if wal > WAL_OCTETS_MAX || (is_low && wal > WAITING_OCTETS_LOW) {
         let held = sqlite.writing.lock().await;
-        if let Err(error) = run(connection, TRUNCATE).await {
-            judge(error)?;
-        }
+        cut(sqlite).await?;
         drop(held);
     }
     sqlite.space.restore();
     Ok(())
+}
+
+/// Puts all of the WAL into the database and cuts the file off. The caller holds the writer.
+pub(super) async fn cut(sqlite: &Sqlite) -> Result<(), Error> {
+    if let Some(checkpoints) = &sqlite.checkpoints {
+        checkpoint(sqlite, checkpoints, TRUNCATE).await?;
+    }
+    Ok(())
+}
+
+/// One checkpoint; how many octets it has left in the WAL. One that found no room, or somebody in its
+/// way, is no fault: the WAL keeps everything until the next.
+async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, sql: &'static str) -> Result<u64, Error> {
+    // Whoever holds the writer may wait for this lock; nobody waits for the writer while holding it.
+    let mut guard = checkpoints.connection.lock().await;
+    let Some(connection) = guard.as_mut() else { return Ok(0) };
+    match run(connection, sql).await {
+        Ok(left) => Ok(left),
+        Err(error) => match sqlite.faults.judge(Doing::Writing, &error) {
+            Error::DiskFull | Error::Unavailable(_) => Ok(0),
+            verdict => Err(verdict),
+        },
+    }
 }
 
 /// The end: the WAL goes into the database and the connections are closed. Whoever closes the last

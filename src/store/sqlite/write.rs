@@ -12,7 +12,7 @@
 
 use super::delivery::Pending;
 use super::fault::Doing;
-use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, roll_back, setup};
+use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, roll_back, setup, tidy};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use crate::store::engine::{AccountChange, Done, Op};
 use crate::store::outcome::Error;
@@ -64,7 +64,7 @@ enum NewMail {
 pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Done, Error>>, Error> {
     let mut writing = sqlite.writing.lock().await;
     let octets = needed(batch);
-    let mail = if octets == 0 || has_room(sqlite, &mut writing, octets).await {
+    let mail = if octets == 0 || has_room(sqlite, &mut writing, octets).await? {
         NewMail::Welcome
     } else {
         NewMail::Refused
@@ -79,7 +79,8 @@ pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Do
     }
     if let Some(checkpoints) = &sqlite.checkpoints {
         let full = mail == NewMail::Refused || outcome.as_ref().is_err_and(|e| *e == Error::DiskFull);
-        checkpoints.note_commit(octets + PAGE_OCTETS * 4, full);
+        let written: u64 = batch.iter().map(|op| op.octets() + PAGE_OCTETS).sum();
+        checkpoints.note_commit(written + 4 * PAGE_OCTETS, full);
     }
     outcome
 }
@@ -127,15 +128,18 @@ fn makes_room(op: &Op) -> bool {
     }
 }
 
-async fn has_room(sqlite: &Sqlite, writing: &mut Writing, octets: u64) -> bool {
+/// Whether there is room for new mail. Only a disk that is nearly full makes this more than two calls
+/// of the operating system.
+async fn has_room(sqlite: &Sqlite, writing: &mut Writing, octets: u64) -> Result<bool, Error> {
     if sqlite.space.has_room(octets, 0) {
-        return true;
+        return Ok(true);
     }
-    // Nearly full: now it counts what earlier deletions have left free inside the database.
-    let Some(connection) = &mut writing.connection else { return true };
+    // Nearly full: what earlier deletions have left free inside the database counts, once the WAL is in it.
+    tidy::cut(sqlite).await?;
+    let Some(connection) = &mut writing.connection else { return Ok(true) };
     let unused = setup::pragma(connection, "freelist_count").await;
     let pages: u64 = unused.ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    sqlite.space.has_room(octets, pages * PAGE_OCTETS)
+    Ok(sqlite.space.has_room(octets, pages * PAGE_OCTETS))
 }
 
 async fn transact(

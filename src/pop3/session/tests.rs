@@ -245,6 +245,21 @@ fn a_mailbox_in_use_or_a_store_in_trouble_is_no_failed_login() {
 }
 
 #[test]
+fn who_asks_for_a_mailbox_in_use_again_and_again_is_sent_away() {
+    let mut talk = Talk::new();
+    for _ in 1..ERRORS_MAX {
+        talk.client("USER busy@example.org").client("PASS x");
+        assert_eq!(
+            talk.said.pop_back().as_deref(),
+            Some("-ERR [IN-USE] another session has this mailbox open")
+        );
+    }
+    talk.client("USER busy@example.org").client("PASS x");
+    assert_eq!(talk.said.pop_back().as_deref(), Some("-ERR too many errors, nothing was deleted, bye"));
+    assert!(talk.closed);
+}
+
+#[test]
 fn lines_too_long_or_with_a_bare_newline_are_errors_and_counted() {
     let mut talk = Talk::logged_in();
     for n in 1..ERRORS_MAX {

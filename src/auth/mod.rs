@@ -10,7 +10,8 @@ use crate::mail::secret::{Credentials, Secret};
 use crate::store::Store;
 use crate::store::accounts::Mode;
 use crate::store::outcome::Error;
-use outcome::{Denied, Login};
+use crate::wire::sasl::{Evidence, ScramParameters};
+use outcome::{Denied, Login, Verified};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -68,6 +69,33 @@ impl Auth {
                 Err(Denied::Credentials)
             }
         }
+    }
+
+    /// Whether `peer` is shut out for its failed logins. Loopback and unix sockets never are.
+    #[must_use]
+    pub fn is_blocked(&self, peer: &Peer) -> bool {
+        todo!("{peer}")
+    }
+
+    /// What a SCRAM client needs; for a user that does not exist it is made up, always the same.
+    ///
+    /// # Errors
+    /// [`Denied::Store`] when it could not be looked up, [`Denied::Blocked`].
+    pub async fn scram_parameters(&self, user: &str, peer: &Peer) -> Result<ScramParameters, Denied> {
+        todo!("{user} {peer}")
+    }
+
+    /// Like [`Auth::verify`], for any evidence that a SASL exchange brings.
+    ///
+    /// # Errors
+    /// [`Denied`], the same in words and time whatever was wrong.
+    pub async fn check_evidence(
+        &self,
+        evidence: &Evidence,
+        peer: &Peer,
+        failures_before: u32,
+    ) -> Result<Verified, Denied> {
+        todo!("{evidence:?} {peer} {failures_before}")
     }
 
     /// Checks the password of an account, or of nobody in the same time.

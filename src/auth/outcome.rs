@@ -2,6 +2,7 @@
 
 use crate::mail::address::MailboxName;
 use crate::store::outcome::Error;
+use crate::wire::sasl::ServerSignature;
 
 /// Proof that somebody may open a mailbox: only `auth` can make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +22,22 @@ impl Login {
     }
 }
 
+/// A login, and what a SCRAM client is sent as the server's proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who it is.
+    pub login: Login,
+    /// With SCRAM only.
+    pub signature: Option<ServerSignature>,
+}
+
 /// Why a login was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// No such account or not its password; which of the two is told to nobody.
     Credentials,
+    /// The address of the peer has failed too often and is shut out for a while.
+    Blocked,
     /// The account could not be looked up.
     Store(Error),
 }

@@ -44,3 +44,23 @@ impl fmt::Display for Peer {
         }
     }
 }
+
+/// What protects the octets between a peer and this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Nothing: whoever is on the way can read and change them.
+    Plain,
+    /// TLS.
+    Tls(TlsInfo),
+}
+
+/// A finished TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// Such as `TLSv1.3`.
+    pub version: Box<str>,
+    /// Such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: Box<str>,
+    /// The channel binding `tls-exporter` (RFC 9266); `None` where it is not unique to the connection.
+    pub exporter: Option<[u8; 32]>,
+}

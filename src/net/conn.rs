@@ -4,6 +4,8 @@
 //! when the buffer is full.
 
 use super::stream::Stream;
+use super::tls::Keys;
+use crate::mail::peer::TlsInfo;
 use bytes::BytesMut;
 use std::io;
 use std::time::Duration;
@@ -68,6 +70,9 @@ pub enum ConnError {
     /// The server ended before the session did.
     #[error("cut at the end of the server")]
     Cut,
+    /// The peer and this server could not agree on TLS.
+    #[error("TLS handshake failed: {0}")]
+    Handshake(io::Error),
 }
 
 /// A connection. Dropping it closes the socket.
@@ -84,6 +89,15 @@ impl Conn {
     #[must_use]
     pub fn new(stream: Stream, ending: Ending) -> Conn {
         Conn { stream, input: BytesMut::new(), output: BytesMut::new(), ending }
+    }
+
+    /// Sends what is waiting and begins TLS. Octets that came before the handshake are thrown away:
+    /// whoever is on the way may have put them there.
+    ///
+    /// # Errors
+    /// [`ConnError`] when the connection is over.
+    pub async fn secure(&mut self, keys: &Keys, patience: Duration) -> Result<TlsInfo, ConnError> {
+        todo!("{keys:?} {patience:?}")
     }
 
     /// What is to be sent; filled by the driver, sent by the flush rule.

@@ -7,3 +7,4 @@ pub mod conn;
 pub mod drain;
 pub mod listener;
 pub mod stream;
+pub mod tls;

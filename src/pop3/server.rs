@@ -291,7 +291,7 @@ impl Driver {
         let ip = self.peer;
         let login = match auth.verify(credentials, &self.peer, self.session.failed_logins()).await {
             Ok(login) => login,
-            Err(Denied::Credentials) => {
+            Err(Denied::Credentials | Denied::Blocked) => {
                 // fail2ban reads this line: its form does not change. The address is last, and the
                 // user name is escaped, so that no name can forge one.
                 warn!(proto = "pop3", ?user, reason = "wrong user name or password", %ip, "auth failed");

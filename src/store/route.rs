@@ -194,3 +194,14 @@ impl Walk {
         names.filter(|name| self.seen.insert(name.clone())).collect()
     }
 }
+
+impl super::Store {
+    /// Whether mail from `from` may be sent by the account `mailbox`: its address, one of its `+tag`s, or
+    /// an alias that ends in it. In open mode anybody may send as anybody.
+    ///
+    /// # Errors
+    /// [`Error`] when the question could not be answered.
+    pub async fn may_send_as(&self, mailbox: &MailboxName, from: &Address) -> Result<bool, Error> {
+        todo!("{mailbox} {from}")
+    }
+}

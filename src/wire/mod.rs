@@ -1,6 +1,8 @@
-//! Bytes that both protocols share: lines with a limit, and dot transparency.
+//! Bytes that both protocols share: lines with a limit, dot transparency,
+//! and the SASL exchange.
 //!
 //! Pure: values in, values out, whatever the cut of the stream.
 
 pub mod dot;
 pub mod line;
+pub mod sasl;

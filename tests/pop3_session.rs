@@ -91,6 +91,18 @@ fn a_mailbox_in_use_or_a_store_in_trouble_is_no_failed_login() {
 }
 
 #[test]
+fn who_asks_for_a_mailbox_in_use_again_and_again_is_sent_away() {
+    let mut pop3 = BarePop3::new();
+    for _ in 1..ERRORS_MAX {
+        say(&mut pop3, "USER busy@example.org");
+        assert!(say(&mut pop3, "PASS x").starts_with("-ERR [IN-USE] "));
+    }
+    say(&mut pop3, "USER busy@example.org");
+    assert_eq!(say(&mut pop3, "PASS x"), "-ERR too many errors, nothing was deleted, bye\r\n");
+    assert!(pop3.is_over());
+}
+
+#[test]
 fn lines_too_long_or_with_a_bare_newline_are_errors_and_counted() {
     let mut pop3 = logged_in();
     for n in 1..ERRORS_MAX {

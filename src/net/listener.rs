@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -16,6 +16,10 @@ use tracing::warn;
 /// How long the first pause after a failed accept is; each further one doubles, up to a second.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// Refused connections are told in the log once in this time, however many there are: whoever
+/// knocks in a loop must not fill the disk.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// A bound socket that accepts connections.
 #[derive(Debug)]
@@ -135,6 +139,25 @@ impl Drop for Place {
     }
 }
 
+/// Which refusals the log is told of.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    /// Counts one more. When it is time to tell of it: how many there were that nobody was told of.
+    fn one_more(&mut self, now: Instant) -> Option<u64> {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < REFUSALS_TOLD_EVERY) {
+            self.since += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
 /// Accepts on `listener` until `ending.stop`, and runs `session` for each connection on `sessions`.
 /// A connection over the limits is told `refusal` and closed, without a task or a wait.
 pub async fn run<F, S>(
@@ -149,6 +172,7 @@ pub async fn run<F, S>(
     S: Future<Output = ()> + Send + 'static,
 {
     let mut back_off = BACK_OFF_FIRST;
+    let mut refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -179,10 +203,26 @@ pub async fn run<F, S>(
                 });
             }
             Err(limit) => {
-                warn!(%peer, limit = limit.key(), "connection refused: too many");
+                if let Some(untold) = refusals.one_more(Instant::now()) {
+                    warn!(%peer, limit = limit.key(), untold, "connection refused: too many");
+                }
                 // Best effort: nobody waits for a peer that is being turned away.
                 let _ = stream.try_write(refusal);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_told_once_a_second_with_its_count() {
+        let mut refusals = Refusals::default();
+        let start = Instant::now();
+        let told = [0, 0, 999, 1_000, 1_001, 5_000]
+            .map(|millis| refusals.one_more(start + Duration::from_millis(millis)));
+        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -258,7 +258,8 @@ impl Session {
                 }
                 self.stay(again, Reply::DENIED)
             }
-            Err(Refusal::InUse) => self.stay(again, Reply::IN_USE),
+            // Counted, or a client that asks in a loop would do so for ever.
+            Err(Refusal::InUse) => self.refuse(again, Reply::IN_USE),
             Err(Refusal::Store(error)) => self.stay(again, Reply::trouble(&error)),
         }
     }

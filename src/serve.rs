@@ -11,6 +11,7 @@ use crate::net::bind::{self, BindError, SocketFile};
 use crate::net::conn::Conn;
 use crate::net::drain::{Drain, Drained};
 use crate::net::listener::{self, Limits, Listener};
+use crate::net::tls::{Encryption, PlaintextAuth};
 use crate::pop3::offer::Expiry;
 use crate::smtp::intake::Budget;
 use crate::smtp::server::BUDGET_OCTETS;
@@ -367,6 +368,11 @@ fn pop3_context(config: &Config, store: &Store) -> pop3::server::Context {
     pop3::server::Context {
         store: store.clone(),
         auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
+        encryption: Encryption::Off,
+        plaintext_auth: match config.accounts.mode {
+            Mode::Open => PlaintextAuth::Anywhere,
+            Mode::Closed => PlaintextAuth::LocalOnly,
+        },
         timeout: config.limits.pop3_timeout,
         expiry: Expiry::Never,
     }

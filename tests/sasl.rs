@@ -181,10 +181,10 @@ async fn a_repeated_login_is_quick_and_a_changed_password_counts_at_once() {
     };
     verify("pencil").await.unwrap();
     let start = Instant::now();
-    for _ in 0..100 {
+    for _ in 0..300 {
         verify("pencil").await.unwrap();
     }
-    assert!(start.elapsed() < Duration::from_millis(1_500), "100 hashes take longer: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "300 hashes take longer: {:?}", start.elapsed());
     assert_eq!(verify("wrong").await, Err(Denied::Credentials));
     store.set_password(&name("ann"), &stored(&secret("another")).unwrap()).await.unwrap();
     assert_eq!(verify("pencil").await, Err(Denied::Credentials));

@@ -4,6 +4,15 @@
 #[derive(Clone, Debug)]
 pub struct Keys {}
 
+/// Where a password may cross the network without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaintextAuth {
+    /// From this host itself: loopback and unix sockets.
+    LocalOnly,
+    /// From everywhere.
+    Anywhere,
+}
+
 /// When TLS begins on a listener.
 #[derive(Clone, Debug)]
 pub enum Encryption {

@@ -358,6 +358,11 @@ fn pop3_context(config: &Config, store: &Store) -> pop3::server::Context {
     pop3::server::Context {
         store: store.clone(),
         auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
+        encryption: Encryption::Off,
+        plaintext_auth: match config.accounts.mode {
+            Mode::Open => PlaintextAuth::Anywhere,
+            Mode::Closed => PlaintextAuth::LocalOnly,
+        },
         timeout: config.limits.pop3_timeout,
         expiry: Expiry::Never,
     }

@@ -177,7 +177,7 @@ impl<'a> Driver<'a> {
 
     /// What can be done under `security`.
     fn offer(&self, security: Security) -> Offer {
-        let Context { terms, mode, encryption, plaintext_auth, .. } = self.context;
+        let Context { auth, terms, mode, encryption, plaintext_auth, .. } = self.context;
         Offer {
             start_tls: match encryption {
                 Encryption::OnRequest(_) => StartTls::Possible,
@@ -187,7 +187,7 @@ impl<'a> Driver<'a> {
                 (Mode::Closed, PlaintextAuth::LocalOnly) if !self.peer.is_local() => Plaintext::Refused,
                 _ => Plaintext::Allowed,
             },
-            mechanisms: login::mechanisms(terms.role, *mode, &security),
+            mechanisms: login::mechanisms(terms.role, *mode, auth.mechanisms(&security)),
             security,
         }
     }

@@ -2,25 +2,24 @@
 
 use super::Driver;
 use crate::auth::outcome::{Denied, Verified};
-use crate::mail::peer::Security;
+use crate::auth::report;
 use crate::smtp::role::{Logins, Role};
 use crate::smtp::session::Session;
 use crate::store::accounts::Mode;
 use crate::store::outcome::Error;
 use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
 use std::borrow::Cow;
-use tracing::{error, info, warn};
+use tracing::error;
 
-/// The mechanisms of a listener, strongest first.
-pub(super) fn mechanisms(role: Role, mode: Mode, security: &Security) -> Cow<'static, [Mechanism]> {
-    match (role.rules().logins, mode) {
-        (Logins::Never, _) | (Logins::OpenMode, Mode::Closed) => Cow::Borrowed(&[]),
-        // A server that takes every password knows none, and SCRAM would have it prove that it does.
-        (_, Mode::Open) => Cow::Borrowed(&[Mechanism::Plain, Mechanism::Login]),
-        (Logins::Always, Mode::Closed) => Mechanism::offered(security).into(),
-    }
+/// The mechanisms of a listener, of those that can be had; strongest first.
+pub(super) fn mechanisms(role: Role, mode: Mode, known: &'static [Mechanism]) -> Cow<'static, [Mechanism]> {
+    Cow::Borrowed(match (role.rules().logins, mode) {
+        (Logins::Never, _) | (Logins::OpenMode, Mode::Closed) => &[],
+        (Logins::OpenMode, Mode::Open) | (Logins::Always, _) => known,
+    })
 }
 
+/// Random octets for one exchange.
 pub(super) fn nonce() -> Result<[u8; 18], Error> {
     let mut octets = [0; 18];
     match getrandom::fill(&mut octets) {
@@ -46,7 +45,7 @@ impl Driver<'_> {
         let auth = &self.context.auth;
         match auth.check_evidence(evidence, &self.peer, session.failed_logins()).await {
             Ok(verified) => {
-                info!(user = verified.login.mailbox().to_string(), ip = %self.peer, "login");
+                report::logged_in(self.context.terms.role.rules().name, &verified.login, &self.peer);
                 Ok(verified)
             }
             Err(denied) => {
@@ -57,14 +56,6 @@ impl Driver<'_> {
     }
 
     fn log_denied(&self, user: &str, denied: &Denied) {
-        let (proto, ip) = (self.context.terms.role.rules().name, self.peer);
-        let reason = match denied {
-            Denied::Credentials => "wrong user name or password",
-            Denied::Blocked => "too many failed logins from this address",
-            Denied::Store(fault) => return error!(%fault, ?user, "a login cannot be checked"),
-        };
-        // fail2ban reads this line: its form does not change. The address is last, and the user name
-        // is escaped, so that no name can forge one.
-        warn!(proto, ?user, reason, %ip, "auth failed");
+        report::refused(self.context.terms.role.rules().name, user, denied, &self.peer);
     }
 }

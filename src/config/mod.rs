@@ -17,6 +17,7 @@ use bind::Bind;
 use fault::{Fault, Place};
 use raw::Raw;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ pub struct Sources {
 pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
     let mut raw = Raw::default();
     let mut faults = Vec::new();
-    let found = || sources.search.iter().find(|path| path.exists());
+    let found = || sources.search.iter().find(|path| may_exist(path));
     let file = sources.file.as_ref().or_else(found);
     if let Some(path) = file {
         match read(path) {
@@ -161,6 +162,12 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
         _ => usize::MAX,
     });
     Err(faults)
+}
+
+/// Whether a file is there, as far as can be seen. One that cannot be seen or that leads nowhere must
+/// not be passed over in silence: the server would run on defaults that nobody asked for.
+fn may_exist(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn read(path: &Path) -> Result<String, Fault> {

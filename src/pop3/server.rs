@@ -294,11 +294,11 @@ impl Driver {
             Err(Denied::Credentials | Denied::Blocked) => {
                 // fail2ban reads this line: its form does not change. The address is last, and the
                 // user name is escaped, so that no name can forge one.
-                warn!(proto = "pop3", ?user, reason = "wrong user name or password", %ip, "auth failed");
+                warn!(proto = "pop3", user, reason = "wrong user name or password", %ip, "auth failed");
                 return Err(Refusal::Denied);
             }
             Err(Denied::Store(fault)) => {
-                error!(%fault, ?user, "a login cannot be checked");
+                error!(%fault, user, "a login cannot be checked");
                 return Err(Refusal::Store(fault));
             }
         };

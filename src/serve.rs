@@ -329,7 +329,7 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let (limits, ending, sessions) = (limits.clone(), drain.ending.clone(), drain.sessions.clone());
-    tokio::spawn(listener::run(door, limits, ending, sessions, refusal, session));
+    tokio::spawn(listener::run(door, limits, ending, sessions, Some(refusal), session));
 }
 
 fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context, ServeError> {

@@ -79,7 +79,7 @@ pub(super) fn inspect(
         let text = match names.as_slice() {
             [] => format!("its certificate names no host, so clients will not take it for {hostname}"),
             _ => format!(
-                "no name in its certificate is {hostname}, only {}; clients that look for {hostname} refuse it",
+                "no name in its certificate is {hostname}, only {}; clients that look for the host refuse it",
                 shown(&names)
             ),
         };

@@ -23,8 +23,6 @@ use tokio_rustls::TlsAcceptor;
 const BUFFER_OCTETS_MAX: usize = 16 * 1024;
 /// A client comes back with one ticket; each further one would only be work.
 const TICKETS: usize = 1;
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The name of POP3 in ALPN. SMTP has none that is registered, so nothing is negotiated for it.
 const ALPN_POP3: &[u8] = b"pop3";
 /// The channel binding `tls-exporter` (RFC 9266 §2).
@@ -177,12 +175,13 @@ impl Keys {
         Ok(())
     }
 
-    /// Waits until the files are others than those that were last read, and have stayed so for a
-    /// while: who renews writes one after the other. May be dropped and called again.
-    pub async fn changed(&self) {
+    /// Looks at the files `every` so often and waits until they are others than those that were last
+    /// read, and have stayed so for two looks: who renews writes one after the other. May be dropped
+    /// and called again.
+    pub async fn changed(&self, every: Duration) {
         let mut before = None;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(every).await;
             let now = [look(&self.shared.certificate).await, look(&self.shared.private_key).await];
             let seen = *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if now != seen && before == Some(now) {

@@ -11,8 +11,10 @@ use crate::net::bind::{self, BindError, SocketFile};
 use crate::net::conn::Conn;
 use crate::net::drain::{Drain, Drained};
 use crate::net::listener::{self, Limits, Listener};
+use crate::net::tls::{Encryption, PlaintextAuth};
 use crate::pop3::offer::Expiry;
 use crate::smtp::intake::Budget;
+use crate::smtp::role::Role;
 use crate::smtp::server::BUDGET_OCTETS;
 use crate::smtp::session::Terms;
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
@@ -338,10 +340,15 @@ fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context,
         postmaster: postmaster(config)?,
         message_octets_max: config.limits.message_octets_max,
         recipients_max: config.limits.recipients_max,
+        role: Role::Mx,
     };
     Ok(smtp::server::Context {
         store: store.clone(),
+        auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
         terms: Arc::new(terms),
+        mode: mode(config),
+        encryption: Encryption::Off,
+        plaintext_auth: PlaintextAuth::LocalOnly,
         timeout: config.limits.smtp_timeout,
         bare_newline: match config.limits.bare_newline {
             BareNewline::Refuse => dot::BareNewline::Refuse,
@@ -367,6 +374,11 @@ fn pop3_context(config: &Config, store: &Store) -> pop3::server::Context {
     pop3::server::Context {
         store: store.clone(),
         auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
+        encryption: Encryption::Off,
+        plaintext_auth: match config.accounts.mode {
+            Mode::Open => PlaintextAuth::Anywhere,
+            Mode::Closed => PlaintextAuth::LocalOnly,
+        },
         timeout: config.limits.pop3_timeout,
         expiry: Expiry::Never,
     }

@@ -29,7 +29,7 @@ async fn a_day(store: &Store, done: &mut Vec<&'static str>) -> Result<(), Error>
     let (maildrop, listing) = login(store, "ann").await;
     maildrop.expunge(vec![ids(&listing)[0]]).await?;
     done.push("expunged");
-    store.add_account(&name("cyd"), "hash", None).await.map_err(|error| match error {
+    store.add_account(&name("cyd"), &kept("hash"), None).await.map_err(|error| match error {
         AccountError::Store(error) => error,
         other => panic!("{other}"),
     })?;

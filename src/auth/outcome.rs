@@ -15,6 +15,13 @@ impl Login {
         Login { mailbox }
     }
 
+    /// A login that nobody has checked, for tests of what it opens.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn pretended(mailbox: MailboxName) -> Login {
+        Login::new(mailbox)
+    }
+
     /// The mailbox that may be opened.
     #[must_use]
     pub fn mailbox(&self) -> &MailboxName {

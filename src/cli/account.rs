@@ -4,12 +4,12 @@ use super::open::{database_exists, with_store};
 use super::output::{Failure, Output, complain};
 use super::password::{self, Source};
 use super::text::{Side, Table};
-use crate::auth::password::hash;
+use crate::auth::password::stored;
 use crate::config::Config;
 use crate::config::units::{OCTETS_MAX, Size};
 use crate::mail::address::Address;
 use crate::mail::secret::Secret;
-use crate::store::accounts::{Account, AccountError, Origin};
+use crate::store::accounts::{Account, AccountError, Origin, StoredPassword};
 use serde::Serialize;
 
 /// A quota that is switched off for an account, whatever the default says, is one that no mailbox
@@ -38,9 +38,9 @@ pub fn add(
         Size::Off => NO_QUOTA,
         Size::Octets(octets) => octets,
     });
-    let hash = hashed(&password::ask(source)?)?;
+    let kept = kept_of(&password::ask(source)?)?;
     let name = address.name();
-    with_store(config, async |store| store.add_account(&name, &hash, quota).await.map_err(Failure::because))?;
+    with_store(config, async |store| store.add_account(&name, &kept, quota).await.map_err(Failure::because))?;
     out.line(format_args!("added {name}"))
 }
 
@@ -58,8 +58,8 @@ pub fn set_password(
     if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
-    let hash = hashed(&password::ask(source)?)?;
-    with_store(config, async |store| store.set_password(&name, &hash).await.map_err(Failure::because))?;
+    let kept = kept_of(&password::ask(source)?)?;
+    with_store(config, async |store| store.set_password(&name, &kept).await.map_err(Failure::because))?;
     out.line(format_args!("changed the password of {name}"))
 }
 
@@ -78,8 +78,8 @@ pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<()
     out.line(format_args!("removed {name} and its {messages} message{plural}"))
 }
 
-fn hashed(password: &Secret) -> Result<String, Failure> {
-    hash(password).map_err(Failure::because)
+fn kept_of(password: &Secret) -> Result<StoredPassword, Failure> {
+    stored(password).map_err(Failure::because)
 }
 
 /// How a list looks.

@@ -114,6 +114,15 @@ struct Current {
 /// What tells one state of the two files from another.
 type Seen = [Option<(u64, u64, i64, i64, u64)>; 2];
 
+/// Where a password may cross the network without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaintextAuth {
+    /// From this host itself: loopback and unix sockets.
+    LocalOnly,
+    /// From everywhere.
+    Anywhere,
+}
+
 /// When TLS begins on a listener.
 #[derive(Clone, Debug)]
 pub enum Encryption {
@@ -123,15 +132,6 @@ pub enum Encryption {
     OnRequest(Keys),
     /// From the first octet (RFC 8314).
     FromStart(Keys),
-}
-
-/// Where a password may cross the network without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaintextAuth {
-    /// From this host itself: loopback and unix sockets.
-    LocalOnly,
-    /// From everywhere.
-    Anywhere,
 }
 
 impl Keys {

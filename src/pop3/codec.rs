@@ -7,10 +7,37 @@ use bytes::BytesMut;
 use std::io;
 use tokio_util::codec::Decoder;
 
-/// Takes command lines off the stream.
+/// Longest line of a SASL exchange in octets, its CRLF included; AUTH with an initial response is one.
+pub const SASL_OCTETS_MAX: usize = 12_288;
+
+/// What the next line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Awaiting {
+    /// A command.
+    #[default]
+    Command,
+    /// The response to a challenge of SASL.
+    Response,
+}
+
+/// Takes lines off the stream.
 #[derive(Debug, Default)]
 pub struct Lines {
     scanner: LineScanner,
+    awaiting: Awaiting,
+}
+
+impl Lines {
+    /// Says what the next line is, on which its longest length depends.
+    pub fn expect(&mut self, awaiting: Awaiting) {
+        self.awaiting = awaiting;
+    }
+
+    fn octets_max(&self, input: &[u8]) -> usize {
+        let is_auth = || input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+        // RFC 5034 §4: responses in base64 may be far longer than commands, and are taken whole.
+        if self.awaiting == Awaiting::Response || is_auth() { SASL_OCTETS_MAX } else { LINE_OCTETS_MAX }
+    }
 }
 
 impl Decoder for Lines {
@@ -18,7 +45,8 @@ impl Decoder for Lines {
     type Error = io::Error;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Line>, io::Error> {
-        Ok(self.scanner.next(input, LINE_OCTETS_MAX))
+        let octets_max = self.octets_max(input);
+        Ok(self.scanner.next(input, octets_max))
     }
 
     /// Half a line at the end of the stream is an end like any other: the default would make it an
@@ -120,6 +148,28 @@ mod tests {
         assert!(matches!(lines.decode_eof(&mut input), Ok(Some(Line::Whole(l))) if &l[..] == b"NOOP"));
         assert!(matches!(lines.decode_eof(&mut input), Ok(None)));
         assert!(input.is_empty());
+    }
+
+    // proves: RFC 5034 §4
+    #[test]
+    fn the_lines_of_sasl_may_be_long_and_no_others() {
+        let decoded = |awaiting, start: &str, octets: usize| {
+            let line = format!("{start}{}\r\n", "A".repeat(octets - start.len() - 2));
+            let mut input = BytesMut::from(line.as_bytes());
+            let mut lines = Lines::default();
+            lines.expect(awaiting);
+            matches!(lines.decode(&mut input), Ok(Some(Line::Whole(_))))
+        };
+        for (awaiting, start, octets_max) in [
+            (Awaiting::Command, "PASS ", LINE_OCTETS_MAX),
+            (Awaiting::Command, "AUTHOR ", LINE_OCTETS_MAX),
+            (Awaiting::Command, "auth PLAIN ", SASL_OCTETS_MAX),
+            (Awaiting::Response, "", SASL_OCTETS_MAX),
+            (Awaiting::Response, "PASS ", SASL_OCTETS_MAX),
+        ] {
+            assert!(decoded(awaiting, start, octets_max), "{start:?}");
+            assert!(!decoded(awaiting, start, octets_max + 1), "{start:?}");
+        }
     }
 
     proptest! {

@@ -12,6 +12,7 @@
 
 use crate::mail::ids::MsgNo;
 use crate::mail::secret::Secret;
+use crate::wire::sasl::Mechanism;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -47,6 +48,17 @@ pub enum Command {
     Capa,
     /// `UTF8`
     Utf8,
+    /// `STLS`
+    Stls,
+    /// `AUTH`, which asks for the mechanisms
+    Mechanisms,
+    /// `AUTH mechanism [initial-response]`
+    Auth {
+        /// Which mechanism.
+        mechanism: Mechanism,
+        /// The response as it stood there: base64, or `=` for an empty one. It may hold a password.
+        initial: Option<Secret>,
+    },
 }
 
 /// Why a line is not a command.
@@ -64,6 +76,8 @@ pub enum Syntax {
     MessageNumber,
     /// Not a count of lines.
     LineCount,
+    /// Not a mechanism of SASL that this server has.
+    Mechanism,
     /// A user name that is not UTF-8, or with a control character in it.
     UserName,
 }
@@ -98,7 +112,9 @@ impl Command {
             b"UIDL" => optional_number(rest).map(Command::Uidl),
             b"CAPA" => nothing(rest, Command::Capa),
             b"UTF8" => nothing(rest, Command::Utf8),
-            b"APOP" | b"AUTH" | b"STLS" => Err(Syntax::NotOffered),
+            b"STLS" => nothing(rest, Command::Stls),
+            b"AUTH" => authentication(rest),
+            b"APOP" => Err(Syntax::NotOffered),
             _ => Err(Syntax::Unknown),
         }
     }
@@ -148,6 +164,17 @@ fn line_count(word: &[u8]) -> Result<u64, Syntax> {
     Ok(digits.parse().unwrap_or(u64::MAX))
 }
 
+fn authentication(rest: Option<&[u8]>) -> Result<Command, Syntax> {
+    let mut words = words(rest);
+    // Older than RFC 5034, which leaves it out: clients that do not ask CAPA ask so.
+    let Some(name) = words.next() else { return Ok(Command::Mechanisms) };
+    let name = std::str::from_utf8(name).map_err(|_| Syntax::Mechanism)?;
+    let mechanism = Mechanism::parse(name).ok_or(Syntax::Mechanism)?;
+    let initial = words.next().map(|response| Secret::new(response.to_vec()));
+    end(words)?;
+    Ok(Command::Auth { mechanism, initial })
+}
+
 fn user_name(rest: Option<&[u8]>) -> Result<Box<str>, Syntax> {
     let name = std::str::from_utf8(rest.unwrap_or_default()).map_err(|_| Syntax::UserName)?;
     let name = name.trim_end_matches(' ');
@@ -171,6 +198,11 @@ mod tests {
             Ok(Command::Retr(n)) => format!("Retr({n})"),
             Ok(Command::Dele(n)) => format!("Dele({n})"),
             Ok(Command::Top { number, lines }) => format!("Top({number}, {lines})"),
+            Ok(Command::Auth { mechanism, initial }) => {
+                let initial =
+                    initial.map_or("-".into(), |s| String::from_utf8_lossy(s.expose()).into_owned());
+                format!("Auth({mechanism:?}, {initial})")
+            }
             other => format!("{other:?}"),
         }
     }
@@ -211,8 +243,18 @@ mod tests {
             ("USER  ", "Err(Missing)"),
             ("PASS", "Err(Missing)"),
             ("APOP ann c4c9334bac560ecc979e58001b3e22fb", "Err(NotOffered)"),
-            ("AUTH PLAIN", "Err(NotOffered)"),
-            ("STLS", "Err(NotOffered)"),
+            ("AUTH", "Ok(Mechanisms)"),
+            ("auth ", "Ok(Mechanisms)"),
+            ("AUTH PLAIN", "Auth(Plain, -)"),
+            ("auth plain =", "Auth(Plain, =)"),
+            ("AUTH LOGIN YW5u", "Auth(Login, YW5u)"),
+            ("AUTH SCRAM-SHA-256-PLUS", "Auth(ScramSha256Plus, -)"),
+            ("AUTH PLAIN AGFubgB4 x", "Err(Superfluous)"),
+            ("AUTH CRAM-MD5", "Err(Mechanism)"),
+            ("AUTH \u{e9}", "Err(Mechanism)"),
+            ("STLS", "Ok(Stls)"),
+            ("stls", "Ok(Stls)"),
+            ("STLS now", "Err(Superfluous)"),
             ("", "Err(Unknown)"),
             (" ", "Err(Unknown)"),
             (" STAT", "Err(Unknown)"),
@@ -286,9 +328,11 @@ mod tests {
 
         #[test]
         fn a_debug_output_never_shows_a_password(password in "[a-z]{12}") {
-            let line = format!("PASS {password}");
-            let shown = format!("{:?}", Command::parse(line.as_bytes()));
-            prop_assert!(!shown.contains(&password));
+            for verb in ["PASS", "AUTH PLAIN"] {
+                let line = format!("{verb} {password}");
+                let shown = format!("{:?}", Command::parse(line.as_bytes()));
+                prop_assert!(!shown.contains(&password));
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Every sentence this server says in POP3.
 //!
-//! A [`Reply`] cannot be made elsewhere, none holds anything that the peer wrote, and the `+OK`
-//! that promises deletions needs the store's proof.
+//! A [`Reply`] cannot be made elsewhere, none holds anything that the peer wrote (but for the nonce
+//! within a challenge of SCRAM, in base64), and the `+OK` that promises deletions needs the store's
+//! proof.
 
 use super::command::Syntax;
 use super::marks::{Marks, Missing};
@@ -10,6 +11,7 @@ use crate::mail::ids::{MsgNo, Uid};
 use crate::mail::listing::Entry;
 use crate::store::outcome::{Error, Expunged};
 use crate::wire::dot::Stuffer;
+use crate::wire::sasl::Fault;
 use bytes::{BufMut, BytesMut};
 use std::borrow::Cow;
 
@@ -25,6 +27,8 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Ok,
+    /// More is needed; the text is for a program.
+    Challenge,
     Err,
     /// The credentials were wrong: ask the user for others.
     ErrAuth,
@@ -40,6 +44,8 @@ impl Status {
     fn text(self) -> &'static str {
         match self {
             Status::Ok => "+OK ",
+            // RFC 5034 §4: a challenge begins with + and a space, even when it is empty.
+            Status::Challenge => "+ ",
             Status::Err => "-ERR ",
             // RFC 3206 §4: AUTH for credentials only, SYS/TEMP and SYS/PERM for what is our fault.
             Status::ErrAuth => "-ERR [AUTH] ",
@@ -70,6 +76,20 @@ impl Reply {
     pub const UTF8: Reply = fixed(Status::Ok, "UTF-8 it is");
     /// To QUIT before login.
     pub const BYE: Reply = fixed(Status::Ok, "bye");
+    /// To STLS, before the handshake.
+    pub const STLS: Reply = fixed(Status::Ok, "begin TLS now");
+    /// To STLS where there is no certificate.
+    pub const NO_TLS: Reply = fixed(Status::Err, "there is no TLS on this port");
+    /// To STLS under TLS.
+    pub const ENCRYPTED: Reply = fixed(Status::Err, "this connection is encrypted already");
+    /// To USER, PASS and AUTH where a password would cross the network in clear.
+    pub const ENCRYPT_FIRST: Reply =
+        fixed(Status::ErrAuth, "no login without TLS here: say STLS first, or connect with TLS");
+    /// To a mechanism that is not offered here.
+    pub const NO_MECHANISM: Reply = fixed(Status::Err, "no such mechanism here, AUTH alone lists them");
+    /// To a peer that has failed to log in too often.
+    pub const BLOCKED: Reply =
+        fixed(Status::ErrSysTemp, "too many failed logins from this address, try again later");
     /// To PASS without USER.
     pub const USER_FIRST: Reply = fixed(Status::Err, "say USER first");
     /// To a command that needs an open mailbox.
@@ -107,6 +127,7 @@ impl Reply {
             Syntax::Superfluous => "there is an argument too many",
             Syntax::MessageNumber => "a message number is digits only, from 1 to the number of messages",
             Syntax::LineCount => "the number of lines is digits only",
+            Syntax::Mechanism => return Reply::NO_MECHANISM,
             Syntax::UserName => "a user name is UTF-8 without control characters",
         };
         fixed(Status::Err, text)
@@ -119,7 +140,32 @@ impl Reply {
         Reply { status: Status::Ok, text: Cow::Borrowed("this server can do"), list }
     }
 
-    /// To a successful PASS.
+    /// To AUTH without a mechanism.
+    #[must_use]
+    pub fn mechanisms(offer: &Offer) -> Reply {
+        let list = offer.mechanisms().iter().map(|mechanism| mechanism.name().into()).collect();
+        Reply { status: Status::Ok, text: Cow::Borrowed("the mechanisms are"), list: Some(list) }
+    }
+
+    /// A challenge of SASL, in base64 already.
+    #[must_use]
+    pub fn challenge(base64: String) -> Reply {
+        Reply { status: Status::Challenge, text: Cow::Owned(base64), list: None }
+    }
+
+    /// To an exchange that ended without a verdict.
+    #[must_use]
+    pub fn exchange(fault: Fault) -> Reply {
+        let text = match fault {
+            Fault::Cancelled => "login cancelled",
+            Fault::NotBase64 => "this is not base64",
+            Fault::Malformed => "this is not what the mechanism asks for",
+            Fault::ChannelBinding => "the channel binding is not that of this connection",
+        };
+        fixed(Status::Err, text)
+    }
+
+    /// To a login that succeeded.
     #[must_use]
     pub fn opened(marks: &Marks) -> Reply {
         ok(format!("logged in, {}", summary(marks)))
@@ -262,6 +308,12 @@ mod tests {
             Reply::NOOP,
             Reply::UTF8,
             Reply::BYE,
+            Reply::STLS,
+            Reply::NO_TLS,
+            Reply::ENCRYPTED,
+            Reply::ENCRYPT_FIRST,
+            Reply::NO_MECHANISM,
+            Reply::BLOCKED,
             Reply::USER_FIRST,
             Reply::LOGIN_FIRST,
             Reply::LOGGED_IN,
@@ -287,7 +339,10 @@ mod tests {
         all.extend((0..3).map(|n| Reply::updated(&Expunged::pretended(n))));
         let faults = [Syntax::Unknown, Syntax::NotOffered, Syntax::Missing, Syntax::Superfluous];
         all.extend(faults.map(Reply::syntax));
-        all.extend([Syntax::MessageNumber, Syntax::LineCount, Syntax::UserName].map(Reply::syntax));
+        let faults = [Syntax::MessageNumber, Syntax::LineCount, Syntax::UserName, Syntax::Mechanism];
+        all.extend(faults.map(Reply::syntax));
+        let faults = [Fault::Cancelled, Fault::NotBase64, Fault::Malformed, Fault::ChannelBinding];
+        all.extend(faults.map(Reply::exchange));
         let errors = [
             Error::MailboxFull(mailbox.clone()),
             Error::NoMailbox(mailbox),
@@ -320,6 +375,8 @@ mod tests {
         for (reply, start) in [
             (Reply::DENIED, "-ERR [AUTH] "),
             (Reply::IN_USE, "-ERR [IN-USE] "),
+            (Reply::ENCRYPT_FIRST, "-ERR [AUTH] "),
+            (Reply::BLOCKED, "-ERR [SYS/TEMP] "),
             (Reply::STOPPING, "-ERR [SYS/TEMP] "),
             (Reply::EVICTED, "-ERR [SYS/TEMP] "),
             (Reply::trouble(&Error::LeaseLost), "-ERR [SYS/TEMP] "),
@@ -329,6 +386,13 @@ mod tests {
         ] {
             assert!(wire(&reply).starts_with(start), "{reply:?}");
         }
+    }
+
+    // proves: RFC 5034 §4
+    #[test]
+    fn a_challenge_is_a_plus_and_a_space_even_when_empty() {
+        assert_eq!(wire(&Reply::challenge(String::new())), "+ \r\n");
+        assert_eq!(wire(&Reply::challenge("VXNlcjo=".into())), "+ VXNlcjo=\r\n");
     }
 
     #[test]

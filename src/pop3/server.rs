@@ -4,30 +4,34 @@
 //! there; a future of the store is never raced against anything; waits for the peer, and only
 //! those, also end when another session takes the mailbox over.
 
-use super::codec::{Lines, Outgoing, Part, Wants};
-use super::offer::{Expiry, Offer};
+use super::codec::{Awaiting, Lines, Outgoing, Part, Wants};
+use super::offer::{Expiry, Offer, Plaintext, Stls};
 use super::pages::{Pages, Progress};
 use super::reply::Reply;
 use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
 use crate::auth::Auth;
-use crate::auth::outcome::Denied;
+use crate::auth::outcome::{Denied, Login, Verified};
+use crate::auth::report;
 use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
-use crate::mail::peer::Peer;
-use crate::mail::secret::Credentials;
+use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, OUTPUT_OCTETS_MAX, Waiting};
+use crate::net::tls::{Encryption, Keys, PlaintextAuth};
 use crate::store::Store;
 use crate::store::maildrop::Maildrop;
 use crate::store::outcome::{Error, Expunged};
 use crate::wire::line::Line;
+use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span};
 
 /// How long a peer may take for each piece of the last words.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take for a handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(30);
 /// Octets of a message that are stuffed at once: so much more than its bound may be in the output.
 const PIECE_OCTETS: usize = OUTPUT_OCTETS_MAX / 4;
 
@@ -41,6 +45,10 @@ pub struct Context {
     pub store: Store,
     /// Who may read it.
     pub auth: Auth,
+    /// When TLS begins.
+    pub encryption: Encryption,
+    /// Where a login may do without TLS; in open mode, whose passwords mean nothing, everywhere.
+    pub plaintext_auth: PlaintextAuth,
     /// How long a session waits for a command, and for the peer to take what it is sent.
     pub timeout: Duration,
     /// How long messages are kept, for CAPA.
@@ -58,6 +66,8 @@ enum End {
     /// The peer must not take a part of a message for the whole.
     #[error("cut within message {0:?}: {1}")]
     Torn(MessageId, Error),
+    #[error("TLS was asked for where there are no keys")]
+    NoKeys,
     #[error("cut within message {id:?}: the store has {found} octets of {promised}")]
     Short { id: MessageId, found: u64, promised: u64 },
 }
@@ -74,11 +84,12 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
     let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
     let span = info_span!("pop3", session, %peer);
     async move {
-        let (session, greeting) = Session::new(Offer::new(context.expiry));
+        // Replaced by that of the connection before the first word is said.
+        let (session, _) = Session::new(Offer::default());
         let tally = Tally::default();
         let mut driver =
             Driver { lines: Lines::default(), session, maildrop: None, peer, context, tally, conn };
-        let ended = driver.run(greeting).await;
+        let ended = driver.run().await;
         // The next session need not wait until this peer has read its last words.
         driver.maildrop = None;
         let Driver { conn, context, tally, .. } = driver;
@@ -145,13 +156,25 @@ impl Heard {
 
 impl Driver {
     /// Runs the session until it wants to close; returns why, for the log.
-    async fn run(&mut self, greeting: Reply) -> Result<&'static str, End> {
+    async fn run(&mut self) -> Result<&'static str, End> {
+        let security = match self.context.encryption.clone() {
+            // RFC 8314 §3.2: TLS begins with the connection, before the greeting.
+            Encryption::FromStart(keys) => self.secure(&keys).await?,
+            Encryption::Off | Encryption::OnRequest(_) => Security::Plain,
+        };
+        if self.context.auth.is_blocked(&self.peer) {
+            self.say(Some(Reply::BLOCKED));
+            return Ok("too many failed logins from this address");
+        }
+        let (session, greeting) = Session::new(self.offer(security));
+        self.session = session;
         let mut interruption = None;
-        let mut step = Step { say: Some(greeting), next: Next::Read };
+        let mut step = Step { say: Some(greeting), next: Next::Read(Awaiting::Command) };
         loop {
             step = match step.next {
-                Next::Read => {
+                Next::Read(awaiting) => {
                     self.say(step.say);
+                    self.lines.expect(awaiting);
                     let heard = self.hear().await?;
                     interruption = heard.interruption();
                     self.session.step(heard.event())
@@ -165,6 +188,11 @@ impl Driver {
                     let answer = self.resolve(ask).await;
                     self.session.step(Event::Answer(answer))
                 }
+                Next::StartTls => {
+                    self.say(step.say);
+                    let offer = self.start_tls().await?;
+                    self.session.step(Event::Secured(offer))
+                }
                 Next::Close => {
                     let quit = step.say.as_ref().is_some_and(Reply::is_ok);
                     self.say(step.say);
@@ -172,6 +200,40 @@ impl Driver {
                 }
             };
         }
+    }
+
+    /// What can be done under `security`.
+    fn offer(&self, security: Security) -> Offer {
+        let Context { encryption, plaintext_auth, expiry, .. } = &*self.context;
+        Offer {
+            expiry: *expiry,
+            stls: match encryption {
+                Encryption::OnRequest(_) => Stls::Possible,
+                Encryption::Off | Encryption::FromStart(_) => Stls::Impossible,
+            },
+            plaintext: match plaintext_auth {
+                PlaintextAuth::LocalOnly if !self.peer.is_local() => Plaintext::Refused,
+                PlaintextAuth::LocalOnly | PlaintextAuth::Anywhere => Plaintext::Allowed,
+            },
+            mechanisms: Mechanism::offered(&security).into(),
+            security,
+        }
+    }
+
+    async fn start_tls(&mut self) -> Result<Offer, End> {
+        let Encryption::OnRequest(keys) = self.context.encryption.clone() else {
+            return Err(End::NoKeys);
+        };
+        let security = self.secure(&keys).await?;
+        // RFC 2595 §4: nothing that came before the handshake counts after it, half lines included.
+        self.lines = Lines::default();
+        Ok(self.offer(security))
+    }
+
+    async fn secure(&mut self, keys: &Keys) -> Result<Security, End> {
+        let info = self.conn.secure(keys, HANDSHAKE_PATIENCE.min(self.context.timeout)).await?;
+        debug!(version = %info.version, cipher = %info.cipher, "encrypted");
+        Ok(Security::Tls(info))
     }
 
     fn say(&mut self, reply: Option<Reply>) {
@@ -280,29 +342,36 @@ impl Driver {
 
     async fn resolve(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Open(credentials) => Answer::Open(self.open(&credentials).await),
+            Ask::Nonce => Answer::Nonce(nonce()),
+            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user).await),
+            Ask::Check(evidence) => Answer::Check(self.check(&evidence).await),
+            Ask::Open(login) => Answer::Open(self.open(&login).await),
             Ask::Update(ids) => Answer::Update(self.update(ids).await),
         }
     }
 
-    async fn open(&mut self, credentials: &Credentials) -> Result<Listing, Refusal> {
-        let Context { auth, store, .. } = &*self.context;
-        let user = &*credentials.user;
-        let ip = self.peer;
-        let login = match auth.verify(credentials, &self.peer, self.session.failed_logins()).await {
-            Ok(login) => login,
-            Err(Denied::Credentials | Denied::Blocked) => {
-                // fail2ban reads this line: its form does not change. The address is last, and the
-                // user name is escaped, so that no name can forge one.
-                warn!(proto = "pop3", user, reason = "wrong user name or password", %ip, "auth failed");
-                return Err(Refusal::Denied);
-            }
-            Err(Denied::Store(fault)) => {
-                error!(%fault, user, "a login cannot be checked");
-                return Err(Refusal::Store(fault));
-            }
+    async fn parameters(&self, user: &str) -> Result<ScramParameters, Denied> {
+        let parameters = self.context.auth.scram_parameters(user, &self.peer).await;
+        parameters.inspect_err(|denied| self.log_denied(user, denied))
+    }
+
+    async fn check(&self, evidence: &Evidence) -> Result<Verified, Denied> {
+        let user = match evidence {
+            Evidence::Password(credentials) => &*credentials.user,
+            Evidence::Scram(proof) => &*proof.user,
         };
-        match store.open_maildrop(&login, Instant::now()).await {
+        let failures = self.session.failed_logins();
+        let verified = self.context.auth.check_evidence(evidence, &self.peer, failures).await;
+        verified.inspect_err(|denied| self.log_denied(user, denied))
+    }
+
+    fn log_denied(&self, user: &str, denied: &Denied) {
+        report::refused("pop3", user, denied, &self.peer);
+    }
+
+    async fn open(&mut self, login: &Login) -> Result<Listing, Refusal> {
+        let ip = self.peer;
+        match self.context.store.open_maildrop(login, Instant::now()).await {
             Ok(Some((maildrop, listing))) => {
                 self.maildrop = Some(maildrop);
                 let messages = listing.entries().len();
@@ -330,6 +399,17 @@ impl Driver {
             Err(fault) => error!(%fault, "messages cannot be deleted"),
         }
         updated
+    }
+}
+
+fn nonce() -> Result<[u8; 18], Error> {
+    let mut octets = [0; 18];
+    match getrandom::fill(&mut octets) {
+        Ok(()) => Ok(octets),
+        Err(fault) => {
+            error!(%fault, "there is no randomness for a login");
+            Err(Error::Unavailable(fault.to_string()))
+        }
     }
 }
 

@@ -5,16 +5,18 @@
 //! [`Step`], do [`Step::next`] and give its result to [`Session::step`]; what the step says goes
 //! out first, except with [`Next::Send`], where it waits until there is something to send.
 
-use super::codec::Part;
+use super::codec::{Awaiting, Part};
 use super::command::Command;
 use super::marks::{Marks, Missing};
 use super::offer::Offer;
 use super::pages::{Column, Pages, Progress};
 use super::reply::Reply;
+use crate::auth::outcome::{Denied, Login, Verified};
 use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::secret::{Credentials, Secret};
 use crate::store::outcome::{Error, Expunged};
+use crate::wire::sasl::{Evidence, Exchange, Mechanism, ScramParameters, Turn};
 use bytes::BytesMut;
 use std::mem;
 
@@ -38,6 +40,9 @@ pub enum Event<'a> {
     Unsent(Error),
     /// The answer to [`Next::Ask`].
     Answer(Answer),
+    /// TLS has begun, and this is what can be done under it. A handshake that failed ends the
+    /// connection, and the session hears nothing of it.
+    Secured(Offer),
     /// No command came for too long.
     Idle,
     /// Another session has taken the mailbox over.
@@ -58,13 +63,15 @@ pub struct Step {
 /// What a driver does next.
 #[derive(Debug)]
 pub enum Next {
-    /// Wait for a command.
-    Read,
+    /// Wait for a line.
+    Read(Awaiting),
     /// Send this below the answer. Once the answer is said, a payload that cannot be sent whole
     /// must end the connection: a client could not tell it from a short one.
     Send(Payload),
     /// Find this out. Until the answer is there, nothing else is given to the session.
     Ask(Ask),
+    /// Send the answer, and begin TLS.
+    StartTls,
     /// Say goodbye to the socket.
     Close,
 }
@@ -86,8 +93,14 @@ pub enum Payload {
 /// A question that only the world outside can answer.
 #[derive(Debug)]
 pub enum Ask {
-    /// Are these right? Then open their mailbox.
-    Open(Credentials),
+    /// Fresh random octets for an exchange of SASL.
+    Nonce,
+    /// What does a client of SCRAM with this user name need?
+    Parameters(Box<str>),
+    /// Is this right?
+    Check(Evidence),
+    /// Open the mailbox.
+    Open(Login),
     /// Delete these and close the mailbox.
     Update(Vec<MessageId>),
 }
@@ -95,17 +108,21 @@ pub enum Ask {
 /// The answer to an [`Ask`].
 #[derive(Debug)]
 pub enum Answer {
+    /// To [`Ask::Nonce`].
+    Nonce(Result<[u8; 18], Error>),
+    /// To [`Ask::Parameters`].
+    Parameters(Result<ScramParameters, Denied>),
+    /// To [`Ask::Check`].
+    Check(Result<Verified, Denied>),
     /// To [`Ask::Open`].
     Open(Result<Listing, Refusal>),
     /// To [`Ask::Update`].
     Update(Result<Expunged, Error>),
 }
 
-/// Why a mailbox was not opened.
+/// Why a mailbox was not opened to somebody who may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Wrong user name or password.
-    Denied,
     /// Another session has it.
     InUse,
     /// The store could not.
@@ -114,12 +131,29 @@ pub enum Refusal {
 
 #[derive(Debug)]
 enum Phase {
-    Authorization { user: Option<Box<str>> },
+    Authorization {
+        user: Option<Box<str>>,
+    },
+    Securing,
+    Beginning {
+        mechanism: Mechanism,
+        initial: Option<Secret>,
+    },
+    Looking(Box<Exchange>),
+    /// The login is there when the client has only to acknowledge the server's proof.
+    Challenged(Box<Exchange>, Option<Login>),
+    /// Without an exchange it is USER and PASS.
+    Checking(Option<Box<Exchange>>),
     Opening,
     Transaction(Marks),
     Updating,
     Closed,
 }
+
+/// At the start, after TLS has begun, and after a login that failed.
+const ANEW: Phase = Phase::Authorization { user: None };
+
+const COMMAND: Next = Next::Read(Awaiting::Command);
 
 /// One session, from the greeting to the end.
 #[derive(Debug)]
@@ -134,8 +168,7 @@ impl Session {
     /// A session and its greeting.
     #[must_use]
     pub fn new(offer: Offer) -> (Session, Reply) {
-        let phase = Phase::Authorization { user: None };
-        (Session { offer, phase, errors: 0, failed_logins: 0 }, Reply::GREETING)
+        (Session { offer, phase: ANEW, errors: 0, failed_logins: 0 }, Reply::GREETING)
     }
 
     /// How many logins of this session have failed for their credentials.
@@ -154,7 +187,7 @@ impl Session {
 
     /// Takes one event in.
     pub fn step(&mut self, event: Event<'_>) -> Step {
-        use Phase::{Closed, Opening, Transaction, Updating};
+        use Phase::{Authorization, Challenged, Closed, Securing, Transaction};
         // Until a phase is put back, the session is closed: none survives by being forgotten.
         let phase = mem::replace(&mut self.phase, Closed);
         match (phase, event) {
@@ -162,34 +195,75 @@ impl Session {
             (_, Event::Evicted) => close(Some(Reply::EVICTED)),
             // RFC 1939 §3: when the timer runs out, nothing is said and nothing is deleted.
             (_, Event::Idle) => close(None),
-            (Opening, Event::Answer(Answer::Open(answer))) => self.opened(answer),
-            (Updating, Event::Answer(Answer::Update(answer))) => close(Some(match answer {
-                Ok(proof) => Reply::updated(&proof),
-                // RFC 1939 §6: what could not be deleted is told with -ERR, and the session ends.
-                Err(error) => Reply::trouble(&error),
-            })),
-            // An event out of turn is a fault of the driver; closing is safe in every state.
-            (Opening | Updating | Closed, _) => close(None),
-            (phase, Event::Line(line)) => match Command::parse(line) {
-                Ok(command) => self.command(phase, command),
-                Err(fault) => self.refuse(phase, Reply::syntax(fault)),
-            },
-            (phase, Event::LineTooLong) => self.refuse(phase, Reply::LINE_TOO_LONG),
-            (phase, Event::BareNewline) => self.refuse(phase, Reply::BARE_NEWLINE),
+            (phase, Event::Answer(answer)) => self.answer(phase, answer),
+            // RFC 2595 §4: all that was said before TLS is forgotten. Not how often it went wrong,
+            // or STLS would be a way around the limits.
+            (Securing, Event::Secured(offer)) => {
+                self.offer = offer;
+                self.phase = ANEW;
+                Step { say: None, next: COMMAND }
+            }
+            (Challenged(exchange, login), Event::Line(line)) => self.respond(exchange, login, line),
+            (Challenged(..), Event::LineTooLong) => self.refuse(ANEW, Reply::LINE_TOO_LONG),
+            (Challenged(..), Event::BareNewline) => self.refuse(ANEW, Reply::BARE_NEWLINE),
+            (phase @ (Authorization { .. } | Transaction(_)), Event::Line(line)) => {
+                match Command::parse(line) {
+                    Ok(command) => self.command(phase, command),
+                    Err(fault) => self.refuse(phase, Reply::syntax(fault)),
+                }
+            }
+            (phase @ (Authorization { .. } | Transaction(_)), Event::LineTooLong) => {
+                self.refuse(phase, Reply::LINE_TOO_LONG)
+            }
+            (phase @ (Authorization { .. } | Transaction(_)), Event::BareNewline) => {
+                self.refuse(phase, Reply::BARE_NEWLINE)
+            }
             (Transaction(marks), Event::Sent) => {
                 self.phase = Transaction(marks);
-                Step { say: None, next: Next::Read }
+                Step { say: None, next: COMMAND }
             }
             (Transaction(marks), Event::Unsent(error)) => {
                 self.stay(Transaction(marks), Reply::trouble(&error))
             }
-            (_, Event::Sent | Event::Unsent(_) | Event::Answer(_)) => close(None),
+            // An event out of turn is a fault of the driver; closing is safe in every state.
+            _ => close(None),
+        }
+    }
+
+    /// Every answer in every state that has asked.
+    fn answer(&mut self, phase: Phase, answer: Answer) -> Step {
+        use Phase::{Beginning, Checking, Looking, Opening, Updating};
+        match (phase, answer) {
+            (Beginning { mechanism, initial }, Answer::Nonce(Ok(nonce))) => {
+                let initial = initial.as_ref().map(Secret::expose);
+                let (exchange, turn) = Exchange::begin(mechanism, initial, &self.offer.security, nonce);
+                self.turn(Box::new(exchange), None, turn)
+            }
+            (Beginning { .. }, Answer::Nonce(Err(error))) => self.stay(ANEW, Reply::trouble(&error)),
+            (Looking(mut exchange), Answer::Parameters(Ok(parameters))) => {
+                let turn = exchange.parameters(&parameters);
+                self.turn(exchange, None, turn)
+            }
+            (Checking(None), Answer::Check(Ok(verified))) => self.open(verified.login),
+            (Checking(Some(mut exchange)), Answer::Check(Ok(verified))) => {
+                let turn = exchange.verified(verified.signature);
+                self.turn(exchange, Some(verified.login), turn)
+            }
+            (Looking(_), Answer::Parameters(Err(denied))) => self.denied(&denied),
+            (Checking(_), Answer::Check(Err(denied))) => self.denied(&denied),
+            (Opening, Answer::Open(opened)) => self.opened(opened),
+            (Updating, Answer::Update(answer)) => close(Some(match answer {
+                Ok(proof) => Reply::updated(&proof),
+                // RFC 1939 §6: what could not be deleted is told with -ERR, and the session ends.
+                Err(error) => Reply::trouble(&error),
+            })),
+            _ => close(None),
         }
     }
 
     /// Every command in every state that takes commands.
     fn command(&mut self, phase: Phase, command: Command) -> Step {
-        use Command::{Capa, Dele, List, Noop, Pass, Quit, Retr, Rset, Stat, Top, Uidl, User, Utf8};
+        use Command::{Auth, Capa, Mechanisms, Pass, Quit, Stls, User, Utf8};
         use Phase::{Authorization, Transaction};
         match (phase, command) {
             // RFC 2449 §5: in both states, and here with one answer.
@@ -198,75 +272,146 @@ impl Session {
                 self.stay(phase, offer)
             }
 
+            (phase @ Authorization { .. }, Stls) => self.begin_tls(phase),
+            (phase @ Authorization { .. }, User(_) | Pass(_) | Auth { .. } | Mechanisms)
+                if !self.offer.takes_logins() =>
+            {
+                self.refuse(phase, Reply::ENCRYPT_FIRST)
+            }
             (Authorization { .. }, User(name)) => self.stay(Authorization { user: Some(name) }, Reply::USER),
-            (Authorization { user: Some(user) }, Pass(password)) => self.open(user, password),
+            (Authorization { user: Some(user) }, Pass(password)) => {
+                self.check(None, Evidence::Password(Credentials { user, password }))
+            }
             (phase @ Authorization { user: None }, Pass(_)) => self.refuse(phase, Reply::USER_FIRST),
+            (phase @ Authorization { .. }, Mechanisms) => {
+                let mechanisms = Reply::mechanisms(&self.offer);
+                self.stay(phase, mechanisms)
+            }
+            (phase @ Authorization { .. }, Auth { mechanism, initial }) => {
+                if !self.offer.mechanisms().contains(&mechanism) {
+                    return self.refuse(phase, Reply::NO_MECHANISM);
+                }
+                self.phase = Phase::Beginning { mechanism, initial };
+                ask(Ask::Nonce)
+            }
             // RFC 6856 §2.1: without an argument, before login only. It may be said again.
             (phase @ Authorization { .. }, Utf8) => self.stay(phase, Reply::UTF8),
             (Authorization { .. }, Quit) => close(Some(Reply::BYE)),
             (phase @ Authorization { .. }, _) => self.refuse(phase, Reply::LOGIN_FIRST),
 
-            (phase @ Transaction(_), User(_) | Pass(_) | Utf8) => self.refuse(phase, Reply::LOGGED_IN),
-            (Transaction(m), Stat) => self.with(m, |m| Ok(line(Reply::stat(m)))),
-            (Transaction(m), Noop) => self.with(m, |_| Ok(line(Reply::NOOP))),
-            (Transaction(m), Rset) => self.with(m, |m| {
+            // RFC 2595 §4 and RFC 5034 §4: STLS and AUTH belong before the login.
+            (phase @ Transaction(_), User(_) | Pass(_) | Utf8 | Stls | Auth { .. } | Mechanisms) => {
+                self.refuse(phase, Reply::LOGGED_IN)
+            }
+            (Transaction(marks), command) => self.work(marks, &command),
+            _ => close(None),
+        }
+    }
+
+    /// The commands that need an open mailbox.
+    fn work(&mut self, m: Marks, command: &Command) -> Step {
+        use Command::{Dele, List, Noop, Quit, Retr, Rset, Stat, Top, Uidl};
+        match *command {
+            Stat => self.with(m, |m| Ok(line(Reply::stat(m)))),
+            Noop => self.with(m, |_| Ok(line(Reply::NOOP))),
+            Rset => self.with(m, |m| {
                 m.unmark_all();
                 Ok(line(Reply::unmarked(m)))
             }),
-            (Transaction(m), Dele(n)) => self.with(m, |m| m.mark(n).map(|()| line(Reply::marked(n)))),
-            (Transaction(m), List(None)) => self.with(m, |m| Ok(list(Column::Octets, m))),
-            (Transaction(m), List(Some(n))) => self.with(m, |m| m.get(n).map(|e| line(Reply::size(n, e)))),
-            (Transaction(m), Uidl(None)) => self.with(m, |m| Ok(list(Column::Uid, m))),
-            (Transaction(m), Uidl(Some(n))) => {
-                self.with(m, |m| m.get(n).map(|e| line(Reply::unique_id(n, m.uid(e)))))
-            }
-            (Transaction(m), Retr(n)) => {
-                self.with(m, |m| m.get(n).map(|e| message(Reply::message_follows(e), e, Part::Whole)))
-            }
-            (Transaction(m), Top { number, lines }) => {
+            Dele(n) => self.with(m, |m| m.mark(n).map(|()| line(Reply::marked(n)))),
+            List(None) => self.with(m, |m| Ok(list(Column::Octets, m))),
+            List(Some(n)) => self.with(m, |m| m.get(n).map(|e| line(Reply::size(n, e)))),
+            Uidl(None) => self.with(m, |m| Ok(list(Column::Uid, m))),
+            Uidl(Some(n)) => self.with(m, |m| m.get(n).map(|e| line(Reply::unique_id(n, m.uid(e))))),
+            Retr(n) => self.with(m, |m| m.get(n).map(|e| message(Reply::message_follows(e), e, Part::Whole))),
+            Top { number, lines } => {
                 self.with(m, |m| m.get(number).map(|e| message(Reply::top_follows(), e, Part::Top(lines))))
             }
             // RFC 1939 §6: QUIT is the one way to the UPDATE state. It is asked even when nothing is
             // marked: the store answers that without work, and its proof is needed for the +OK.
-            (Transaction(m), Quit) => {
+            Quit => {
                 self.phase = Phase::Updating;
-                Step { say: None, next: Next::Ask(Ask::Update(m.into_marked())) }
+                ask(Ask::Update(m.into_marked()))
             }
-
-            (Phase::Opening | Phase::Updating | Phase::Closed, _) => close(None),
+            _ => close(None),
         }
     }
 
-    fn open(&mut self, user: Box<str>, password: Secret) -> Step {
+    fn begin_tls(&mut self, phase: Phase) -> Step {
+        if self.offer.can_begin_tls() {
+            self.phase = Phase::Securing;
+            return Step { say: Some(Reply::STLS), next: Next::StartTls };
+        }
+        // RFC 2595 §4: under TLS there is no second STLS.
+        let reply = if self.offer.is_secured() { Reply::ENCRYPTED } else { Reply::NO_TLS };
+        self.refuse(phase, reply)
+    }
+
+    fn respond(&mut self, mut exchange: Box<Exchange>, login: Option<Login>, line: &[u8]) -> Step {
+        let turn = exchange.line(line);
+        self.turn(exchange, login, turn)
+    }
+
+    /// Does what an exchange wants next.
+    fn turn(&mut self, exchange: Box<Exchange>, login: Option<Login>, turn: Turn) -> Step {
+        match (turn, login) {
+            (Turn::Challenge(base64), login) => {
+                self.phase = Phase::Challenged(exchange, login);
+                Step { say: Some(Reply::challenge(base64)), next: Next::Read(Awaiting::Response) }
+            }
+            (Turn::Parameters(user), None) => {
+                self.phase = Phase::Looking(exchange);
+                ask(Ask::Parameters(user))
+            }
+            (Turn::Check(evidence), None) => self.check(Some(exchange), evidence),
+            (Turn::Done, Some(login)) => self.open(login),
+            // RFC 5034 §4: `*` cancels, and what is not base64 is an error; neither is a wrong password.
+            (Turn::Failed(fault), _) => self.refuse(ANEW, Reply::exchange(fault)),
+            (Turn::Parameters(_) | Turn::Check(_), Some(_)) | (Turn::Done, None) => close(None),
+        }
+    }
+
+    fn check(&mut self, exchange: Option<Box<Exchange>>, evidence: Evidence) -> Step {
+        self.phase = Phase::Checking(exchange);
+        ask(Ask::Check(evidence))
+    }
+
+    fn open(&mut self, login: Login) -> Step {
         self.phase = Phase::Opening;
-        Step { say: None, next: Next::Ask(Ask::Open(Credentials { user, password })) }
+        ask(Ask::Open(login))
+    }
+
+    fn denied(&mut self, denied: &Denied) -> Step {
+        match denied {
+            Denied::Credentials => {
+                self.failed_logins += 1;
+                if self.failed_logins >= FAILED_LOGINS_MAX {
+                    return close(Some(Reply::DENIED));
+                }
+                // RFC 1939 §7: after a PASS that failed, a client begins again with USER.
+                self.stay(ANEW, Reply::DENIED)
+            }
+            Denied::Blocked => close(Some(Reply::BLOCKED)),
+            Denied::Store(error) => self.stay(ANEW, Reply::trouble(error)),
+        }
     }
 
     fn opened(&mut self, answer: Result<Listing, Refusal>) -> Step {
-        // RFC 1939 §7: after a PASS that failed, a client begins again with USER.
-        let again = Phase::Authorization { user: None };
         match answer {
             Ok(listing) => {
                 let marks = Marks::new(listing);
                 let reply = Reply::opened(&marks);
                 self.stay(Phase::Transaction(marks), reply)
             }
-            Err(Refusal::Denied) => {
-                self.failed_logins += 1;
-                if self.failed_logins >= FAILED_LOGINS_MAX {
-                    return close(Some(Reply::DENIED));
-                }
-                self.stay(again, Reply::DENIED)
-            }
             // Counted, or a client that asks in a loop would do so for ever.
-            Err(Refusal::InUse) => self.refuse(again, Reply::IN_USE),
-            Err(Refusal::Store(error)) => self.stay(again, Reply::trouble(&error)),
+            Err(Refusal::InUse) => self.refuse(ANEW, Reply::IN_USE),
+            Err(Refusal::Store(error)) => self.stay(ANEW, Reply::trouble(&error)),
         }
     }
 
     fn stay(&mut self, phase: Phase, reply: Reply) -> Step {
         self.phase = phase;
-        Step { say: Some(reply), next: Next::Read }
+        Step { say: Some(reply), next: COMMAND }
     }
 
     /// An error of the client: nothing changes, but they are counted.
@@ -291,12 +436,16 @@ impl Session {
     }
 }
 
+fn ask(ask: Ask) -> Step {
+    Step { say: None, next: Next::Ask(ask) }
+}
+
 fn close(say: Option<Reply>) -> Step {
     Step { say, next: Next::Close }
 }
 
 fn line(reply: Reply) -> (Reply, Next) {
-    (reply, Next::Read)
+    (reply, COMMAND)
 }
 
 fn list(column: Column, marks: &Marks) -> (Reply, Next) {

@@ -3,25 +3,30 @@
 //!
 //! The world of the POP3 conversations: the account `ann@example.org`, its password `a secret` (one
 //! space), and the messages of [`MESSAGES`], below whatever a server puts on top of them. On the bare
-//! session alone, `busy@example.org` is in use and `full@example.org` cannot be opened.
+//! session alone, `busy@example.org` is in use, `full@example.org` cannot be opened, `lost@example.org`
+//! cannot be looked up, `blocked@example.org` is shut out; they share the password, and SCRAM fails.
 #![allow(dead_code, reason = "each test program uses its own part of this module")]
 
 use bytes::BytesMut;
+use pillarbox::auth::outcome::{Denied, Login, Verified};
+use pillarbox::mail::address::Address;
 use pillarbox::mail::ids::{Era, MessageId};
 use pillarbox::mail::listing::{Entry, Listing};
-use pillarbox::mail::secret::Credentials;
 use pillarbox::pop3::codec::{Lines, Outgoing, Wants};
 use pillarbox::pop3::offer::Offer;
 use pillarbox::pop3::pages::Progress;
 use pillarbox::pop3::session::{Answer, Ask, Event, Next, Payload, Refusal, Session};
 use pillarbox::store::outcome::{Error, Expunged};
 use pillarbox::wire::line::Line;
+use pillarbox::wire::sasl::{Evidence, Mechanism, ScramParameters};
 use tokio_util::codec::Decoder;
 
 /// The user of the conversations.
 pub(crate) const USER: &str = "ann@example.org";
 /// Its password.
 pub(crate) const PASSWORD: &str = "a secret";
+/// What AUTH takes.
+pub(crate) const MECHANISMS: &[Mechanism] = &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
 /// The messages that wait for it, as they were sent.
 pub(crate) const MESSAGES: [&str; 3] = [
     "Subject: one\r\n\r\nfirst\r\n",
@@ -41,12 +46,19 @@ pub(crate) struct BarePop3 {
     input: BytesMut,
     output: BytesMut,
     closed: bool,
+    /// The session has asked for TLS and waits for it.
+    pub(crate) securing: bool,
 }
 
 impl BarePop3 {
-    /// A session that has said its greeting.
+    /// A session that has said its greeting, on a connection that is not encrypted and need not be.
     pub(crate) fn new() -> BarePop3 {
-        let (session, greeting) = Session::new(Offer::default());
+        BarePop3::with(Offer { mechanisms: MECHANISMS.into(), ..Offer::default() })
+    }
+
+    /// The same with another offer.
+    pub(crate) fn with(offer: Offer) -> BarePop3 {
+        let (session, greeting) = Session::new(offer);
         let mut output = BytesMut::new();
         greeting.encode(&mut output);
         BarePop3 {
@@ -57,13 +69,14 @@ impl BarePop3 {
             input: BytesMut::new(),
             output,
             closed: false,
+            securing: false,
         }
     }
 
     /// Sends octets to the session; what follows the end of it is not read.
     pub(crate) fn send(&mut self, octets: &[u8]) {
         self.input.extend_from_slice(octets);
-        while !self.closed {
+        while !self.closed && !self.securing {
             let Some(line) = self.lines.decode(&mut self.input).unwrap() else { return };
             self.event(match &line {
                 Line::Whole(line) => Event::Line(line),
@@ -82,7 +95,14 @@ impl BarePop3 {
                 reply.encode(&mut self.output);
             }
             let event = match step.next {
-                Next::Read => return,
+                Next::Read(awaiting) => {
+                    self.lines.expect(awaiting);
+                    return;
+                }
+                Next::StartTls => {
+                    self.securing = true;
+                    return;
+                }
                 Next::Close => {
                     self.closed = true;
                     return;
@@ -97,9 +117,23 @@ impl BarePop3 {
         }
     }
 
+    /// The handshake is done: as the driver, it forgets what has come and goes on with `offer`.
+    pub(crate) fn secured(&mut self, offer: Offer) {
+        assert!(self.securing, "nobody has asked for TLS");
+        self.securing = false;
+        self.input.clear();
+        self.lines = Lines::default();
+        self.event(Event::Secured(offer));
+    }
+
     fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Open(credentials) => Answer::Open(open(&credentials)),
+            Ask::Nonce => Answer::Nonce(Ok([7; 18])),
+            Ask::Parameters(_) => {
+                Answer::Parameters(Ok(ScramParameters { salt: (*b"salt").into(), iterations: 4096 }))
+            }
+            Ask::Check(evidence) => Answer::Check(check(&evidence)),
+            Ask::Open(login) => Answer::Open(open(&login)),
             Ask::Update(ids) => Answer::Update(self.update.clone().map(|()| {
                 let proof = Expunged::pretended(ids.len());
                 self.deleted = Some(ids);
@@ -119,16 +153,29 @@ impl BarePop3 {
     }
 }
 
-fn open(credentials: &Credentials) -> Result<Listing, Refusal> {
-    match (&*credentials.user, credentials.password.expose()) {
-        (USER, password) if password == PASSWORD.as_bytes() => {
+fn check(evidence: &Evidence) -> Result<Verified, Denied> {
+    let Evidence::Password(credentials) = evidence else { return Err(Denied::Credentials) };
+    let known = ["blocked@example.org", "lost@example.org", "busy@example.org", "full@example.org", USER];
+    match &*credentials.user {
+        "blocked@example.org" => Err(Denied::Blocked),
+        "lost@example.org" => Err(Denied::Store(Error::Unavailable("locked".into()))),
+        user if known.contains(&user) && credentials.password.expose() == PASSWORD.as_bytes() => {
+            let login = Login::pretended(Address::parse(user).unwrap().name());
+            Ok(Verified { login, signature: None })
+        }
+        _ => Err(Denied::Credentials),
+    }
+}
+
+fn open(login: &Login) -> Result<Listing, Refusal> {
+    match login.mailbox().to_string().as_str() {
+        "busy@example.org" => Err(Refusal::InUse),
+        "full@example.org" => Err(Refusal::Store(Error::DiskFull)),
+        _ => {
             let entries =
                 (1..).zip(MESSAGES).map(|(id, m)| Entry { id: MessageId(id), octets: m.len() as u64 });
             Ok(Listing::new(Era(0x5eed), entries.collect()))
         }
-        ("busy@example.org", _) => Err(Refusal::InUse),
-        ("full@example.org", _) => Err(Refusal::Store(Error::DiskFull)),
-        _ => Err(Refusal::Denied),
     }
 }
 

@@ -9,6 +9,7 @@ use pillarbox::mail::ids::QueueId;
 use pillarbox::mail::peer::Peer;
 use pillarbox::net::conn::{Conn, Ending};
 use pillarbox::net::stream::Stream;
+use pillarbox::net::tls::{Encryption, PlaintextAuth};
 use pillarbox::pop3::offer::Expiry;
 use pillarbox::pop3::server::{self, Context};
 use pillarbox::store::accounts::Mode;
@@ -71,7 +72,14 @@ async fn context(dir: &std::path::Path) -> Arc<Context> {
         store.deliver(delivery).await.expect("it is kept");
     }
     let auth = Auth::new(store.clone(), Mode::Open, Domain::parse("localhost").expect("a name"));
-    Arc::new(Context { store, auth, timeout: Duration::from_secs(600), expiry: Expiry::Never })
+    Arc::new(Context {
+        store,
+        auth,
+        encryption: Encryption::Off,
+        plaintext_auth: PlaintextAuth::LocalOnly,
+        timeout: Duration::from_secs(600),
+        expiry: Expiry::Never,
+    })
 }
 
 #[tokio::test]

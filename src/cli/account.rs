@@ -55,7 +55,7 @@ pub fn set_password(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let name = address.name();
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
     let kept = kept_of(&password::ask(source)?)?;
@@ -69,7 +69,7 @@ pub fn set_password(
 /// [`Failure`]; nothing was changed then.
 pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<(), Failure> {
     let name = address.name();
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
     let messages =
@@ -130,7 +130,7 @@ impl From<&Account> for Row {
 /// # Errors
 /// [`Failure`] when they cannot be read.
 pub fn list(config: &Config, form: Form, out: &mut Output) -> Result<(), Failure> {
-    let rows: Vec<Row> = if database_exists(config) {
+    let rows: Vec<Row> = if database_exists(config)? {
         let accounts = with_store(config, async |store| store.accounts().await.map_err(Failure::because))?;
         accounts.iter().map(Row::from).collect()
     } else {

@@ -26,6 +26,8 @@ pub enum Fault {
     Tear(Error),
     /// The batch is done, and this is the answer: the sync failed, nobody knows.
     Lose(Error),
+    /// The thread of the writer ends: a fault of the program.
+    Panic,
 }
 
 /// The faults to come and what has happened. Cheap to clone.
@@ -154,6 +156,7 @@ impl Engine for Faulty {
                     self.engine.apply(&batch[..batch.len().div_ceil(2)]).await.and(Err(error))
                 }
                 Some(Fault::Lose(error)) => self.engine.apply(batch).await.and(Err(error)),
+                Some(Fault::Panic) => std::panic::resume_unwind(Box::new("a fault of the program")),
             }
         })
     }

@@ -14,6 +14,7 @@ use crate::net::listener::{self, Limits, Listener};
 use crate::net::tls::{Encryption, PlaintextAuth};
 use crate::pop3::offer::Expiry;
 use crate::smtp::intake::Budget;
+use crate::smtp::role::Role;
 use crate::smtp::server::BUDGET_OCTETS;
 use crate::smtp::session::Terms;
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +37,8 @@ use tracing_subscriber::EnvFilter;
 const GRACE: Duration = Duration::from_secs(30);
 /// The same when the disk has failed: sessions only need to hear of it.
 const GRACE_BROKEN: Duration = Duration::from_secs(5);
+/// How long the end of the program waits for whoever reads its log.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Descriptors that no connection gets: for the database, its journals, listeners and the log.
 const DESCRIPTORS_KEPT: usize = 64;
@@ -79,7 +83,13 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]: it did not start, or it had to end.
 pub fn run(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
-    start_log(&config);
+    start_log(&config).map_err(|source| ServeError::System { what: "start the log", source })?;
+    let outcome = run_logged(config, lifetime);
+    log::finish(LOG_PATIENCE);
+    outcome
+}
+
+fn run_logged(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -93,7 +103,7 @@ pub fn run(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
     outcome
 }
 
-fn start_log(config: &Config) {
+fn start_log(config: &Config) -> io::Result<()> {
     let format = match config.log.format {
         LogFormat::Text => log::Format::Text,
         LogFormat::Json => log::Format::Json,
@@ -114,9 +124,12 @@ async fn serve(mut config: Config, lifetime: Lifetime) -> Result<(), ServeError>
     let (ready, sockets) = open_doors(&config, &store, &drain)?;
     announce(&ready, &store)?;
     let end = signals.end(&store).await;
-    let outcome = finish(end, &drain, &store, signals).await;
-    drop(sockets);
-    store.close().await;
+    let outcome = tokio::select! {
+        biased;
+        // What is on its way to the disk is committed whole or not at all, as after a crash.
+        () = signals.again() => Err(ServeError::Impatience),
+        outcome = finish(end, &drain, sockets, store) => outcome,
+    };
     drop(scratch);
     outcome
 }
@@ -165,7 +178,8 @@ impl Signals {
     }
 }
 
-async fn finish(end: End, drain: &Drain, store: &Store, mut signals: Signals) -> Result<(), ServeError> {
+/// The end in order: the sessions, the listeners, the store.
+async fn finish(end: End, drain: &Drain, sockets: Vec<SocketFile>, store: Store) -> Result<(), ServeError> {
     let grace = match &end {
         End::Signal(name) => {
             info!(sessions = drain.sessions.len(), "stopping on {name}");
@@ -176,22 +190,25 @@ async fn finish(end: End, drain: &Drain, store: &Store, mut signals: Signals) ->
             GRACE_BROKEN
         }
     };
-    let drained = tokio::select! {
-        biased;
-        () = signals.again() => return Err(ServeError::Impatience),
-        drained = drain.finish(grace) => drained,
-    };
-    if let Drained::Cut(sessions) = drained {
+    if let Drained::Cut(sessions) = drain.finish(grace).await {
         warn!(sessions, "cut sessions that did not finish in {} s", grace.as_secs());
     }
+    drop(sockets);
     // The disk may have failed while the last sessions were let finish.
-    match (end, store.broken().now_or_never()) {
-        (End::Broken(reason), _) | (End::Signal(_), Some(reason)) => Err(ServeError::Broken(reason)),
-        (End::Signal(_), None) => {
-            info!("stopped");
-            Ok(())
-        }
+    let broken = match end {
+        End::Broken(reason) => Some(reason),
+        End::Signal(_) => store.broken().now_or_never(),
+    };
+    let Some(reason) = broken else {
+        store.close().await;
+        info!("stopped");
+        return Ok(());
+    };
+    // A disk that fails may as well never answer again.
+    if timeout(GRACE_BROKEN, store.close()).await.is_err() {
+        warn!("the disk does not answer; the next start recovers");
     }
+    Err(ServeError::Broken(reason))
 }
 
 /// Makes the directory of an ephemeral server; it is removed when the value is dropped.
@@ -314,7 +331,7 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let (limits, ending, sessions) = (limits.clone(), drain.ending.clone(), drain.sessions.clone());
-    tokio::spawn(listener::run(door, limits, ending, sessions, refusal, session));
+    tokio::spawn(listener::run(door, limits, ending, sessions, Some(refusal), session));
 }
 
 fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context, ServeError> {
@@ -323,10 +340,15 @@ fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context,
         postmaster: postmaster(config)?,
         message_octets_max: config.limits.message_octets_max,
         recipients_max: config.limits.recipients_max,
+        role: Role::Mx,
     };
     Ok(smtp::server::Context {
         store: store.clone(),
+        auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
         terms: Arc::new(terms),
+        mode: mode(config),
+        encryption: Encryption::Off,
+        plaintext_auth: PlaintextAuth::LocalOnly,
         timeout: config.limits.smtp_timeout,
         bare_newline: match config.limits.bare_newline {
             BareNewline::Refuse => dot::BareNewline::Refuse,

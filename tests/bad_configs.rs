@@ -91,6 +91,17 @@ fn the_first_file_of_the_search_that_exists_is_read_and_an_option_beats_it() {
 }
 
 #[test]
+fn a_file_of_the_search_that_leads_nowhere_is_told_and_not_passed_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let link = dir.path().join("pillarbox.toml");
+    std::os::unix::fs::symlink(dir.path().join("gone"), &link).expect("a link");
+    let faults = config::load(&Sources { search: vec![link.clone()], ..Sources::default() })
+        .expect_err("the defaults are not what was written");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].to_string().starts_with(&format!("{}: cannot be read: ", link.display())));
+}
+
+#[test]
 fn the_option_beats_the_environment_which_beats_the_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("p.toml");

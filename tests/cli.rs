@@ -202,6 +202,21 @@ fn without_a_database_there_is_nothing_to_list_and_none_is_made() {
 }
 
 #[test]
+fn a_data_directory_that_cannot_be_looked_into_is_not_an_empty_one() {
+    let home = Home::new(OPEN);
+    std::fs::write(home.data_dir(), "a file").expect("a file");
+    for command in [
+        &["account", "list"][..],
+        &["account", "remove", "a@example.org"],
+        &["alias", "list"],
+        &["message", "list", "a@example.org"],
+    ] {
+        let reason = contains("pillarbox-data/pillarbox.db cannot be looked at");
+        home.run(command).code(1).stdout(is_empty()).stderr(one_line_of_reason().and(reason));
+    }
+}
+
+#[test]
 fn a_password_that_nobody_could_use_is_refused() {
     let home = Home::new(CLOSED);
     let add = ["account", "add", "alice@example.org", "--password-stdin"];

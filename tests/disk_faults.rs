@@ -228,3 +228,40 @@ fn last_line_is_clear(log: &str) {
     // The disk, or the sync at the start that tries it out.
     assert!(last.contains("disk") || last.contains("syncing"), "the last line says what happened: {log}");
 }
+
+#[test]
+fn a_second_signal_also_ends_a_server_that_waits_for_the_disk_at_its_end() {
+    let mut home = Home::new(&[]);
+    let socket = home.path().join("smtp.sock");
+    home.set("listen.smtp", &format!("127.0.0.1:0,unix:{}", socket.display()));
+    let wal = home.data_dir().join("pillarbox.db-wal").display().to_string();
+    // The WAL is cut off once, at the end.
+    let slow = "inject=ftruncate:delay_enter=5000000";
+    home.wrap(&[
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        &wal,
+        "-e",
+        "trace=ftruncate",
+        "-e",
+        slow,
+    ]);
+    let server = home.serve();
+    Smtp::open(server.smtp).deliver(ALICE, BOB, b"Subject: x\r\n\r\nx\r\n");
+    server.signal(rustix::process::Signal::TERM);
+    // The sockets go when the sessions have ended; then only the store is to be closed.
+    while socket.exists() {
+        std::thread::yield_now();
+    }
+    server.signal(rustix::process::Signal::TERM);
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(1), "{}: {ended:?}", strace_is_here());
+    assert!(ended.log.contains("stopped at once by a second signal"), "{ended:?}");
+    let server = home.serve();
+    assert_eq!(mailbox(server.pop3, BOB).len(), 1);
+}

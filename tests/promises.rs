@@ -279,7 +279,7 @@ fn promise_6_one_session_that_misbehaves_leaves_the_others_alone() {
 
 #[test]
 fn promise_7_a_greeting_waits_for_no_resolver() {
-    // A resolver that never answers: every look-up would hang until its time is over.
+    // That nobody is asked at all, the next test shows; here the greeting comes at once.
     let server = Home::new(&[("hostname", "mail.example.org")]).serve();
     let before = Instant::now();
     let mut smtp = Smtp::connect(server.smtp);

@@ -130,6 +130,39 @@ fn a_second_signal_ends_it_at_once() {
     assert!(before.elapsed() < std::time::Duration::from_secs(10), "without the 30 s of patience");
 }
 
+/// The shell that starts the server sends its log elsewhere first.
+fn with_log_to(redirection: &str) -> Home {
+    let mut home = Home::new(&[]);
+    home.wrap(&["sh", "-c", &format!("exec 2{redirection}; exec \"$@\""), "sh"]);
+    home
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let server = with_log_to(">/dev/full").serve();
+    let mut smtp = Smtp::open(server.smtp);
+    for _ in 0..3 {
+        smtp.deliver("alice@client.example", "bob@example.org", MESSAGE);
+    }
+    assert_eq!(mailbox(server.pop3, "bob@example.org").len(), 3);
+    assert!(server.stop().status.success());
+}
+
+#[test]
+fn a_log_that_nobody_reads_makes_nobody_wait() {
+    // More lines than a pipe holds: 64 KiB of some 180 octets each.
+    const MESSAGES: usize = 500;
+    let home = with_log_to("<>unread");
+    let fifo = home.path().join("unread");
+    assert!(std::process::Command::new("mkfifo").arg(fifo).status().expect("mkfifo").success());
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    for _ in 0..MESSAGES {
+        smtp.deliver("alice@client.example", "bob@example.org", MESSAGE);
+    }
+    assert!(server.stop().status.success());
+}
+
 #[test]
 fn an_ephemeral_server_leaves_nothing_behind() {
     let mut home = Home::new(&[]);

@@ -11,7 +11,7 @@ mod store_kit;
 
 use bytes::Bytes;
 use pillarbox::mail::body::Body;
-use pillarbox::store::accounts::{AccountError, Alias, AliasName, Mode, Origin};
+use pillarbox::store::accounts::{AccountError, Alias, AliasName, Mode, Origin, StoredPassword};
 use pillarbox::store::maildrop::SILENCE_MAX;
 use pillarbox::store::outcome::{Error, Route};
 use pillarbox::store::{Store, Tenure};
@@ -223,7 +223,7 @@ contract! {
     async fn a_mailbox_that_is_gone_is_named_and_harms_no_neighbour(kit: Kit) {
         kit.options = closed(&kit.options);
         let store = kit.open().await;
-        store.add_account(&name("ann"), "x", None).await.unwrap();
+        store.add_account(&name("ann"), &kept("x"), None).await.unwrap();
         let (to_ann, to_bob) =
             tokio::join!(send(&store, &["ann"], "hello"), send(&store, &["ann", "bob"], "hello"));
         assert!(to_ann.is_ok());
@@ -337,14 +337,17 @@ contract! {
     async fn accounts_are_added_changed_listed_and_removed(kit: Kit) {
         kit.options = closed(&kit.options);
         let store = kit.open().await;
-        store.add_account(&name("ann"), "hash one", Some(5000)).await.unwrap();
-        let twice = store.add_account(&name("ANN"), "hash two", None).await.unwrap_err();
+        store.add_account(&name("ann"), &kept("hash one"), Some(5000)).await.unwrap();
+        let twice = store.add_account(&name("ANN"), &kept("hash two"), None).await.unwrap_err();
         assert_eq!(twice.to_string(), "ann@example.org is an account already");
-        assert_eq!(store.password_hash(&name("ann")).await.unwrap().as_deref(), Some("hash one"));
-        store.set_password(&name("ann"), "hash two").await.unwrap();
-        assert_eq!(store.password_hash(&name("ann")).await.unwrap().as_deref(), Some("hash two"));
-        assert_eq!(store.password_hash(&name("bob")).await.unwrap(), None);
-        assert!(matches!(store.set_password(&name("bob"), "x").await, Err(AccountError::NoAccount(_))));
+        assert_eq!(store.stored_password(&name("ann")).await.unwrap(), Some(kept("hash one")));
+        let scram = StoredPassword { scram: Some(scram_keys()), ..kept("hash one") };
+        store.set_password(&name("ann"), &scram).await.unwrap();
+        assert_eq!(store.stored_password(&name("ann")).await.unwrap(), Some(scram));
+        store.set_password(&name("ann"), &kept("hash two")).await.unwrap();
+        assert_eq!(store.stored_password(&name("ann")).await.unwrap(), Some(kept("hash two")));
+        assert_eq!(store.stored_password(&name("bob")).await.unwrap(), None);
+        assert!(matches!(store.set_password(&name("bob"), &kept("x")).await, Err(AccountError::NoAccount(_))));
         send(&store, &["ann"], pattern(100)).await.unwrap();
         let accounts = store.accounts().await.unwrap();
         let ann = &accounts[0];
@@ -360,14 +363,14 @@ contract! {
         let store = kit.open().await;
         send(&store, &["ann"], "caught").await.unwrap();
         assert_eq!(store.accounts().await.unwrap()[0].origin, Origin::Caught);
-        assert_eq!(store.password_hash(&name("ann")).await.unwrap(), None);
+        assert_eq!(store.stored_password(&name("ann")).await.unwrap(), None);
         store.close().await;
         kit.options = closed(&kit.options);
         let store = kit.open().await;
         let to_ann = address("ann@example.org");
         assert_eq!(store.route(&to_ann, None).await.unwrap(), Route::Unknown, "caught is no account");
         assert!(matches!(send(&store, &["ann"], "x").await, Err(Error::NoMailbox(_))));
-        store.add_account(&name("ann"), "hash", None).await.unwrap();
+        store.add_account(&name("ann"), &kept("hash"), None).await.unwrap();
         assert_eq!(store.route(&to_ann, None).await.unwrap(), Route::Mailboxes(vec![name("ann")]));
         assert_eq!(bodies(&store, "ann").await, [b"caught"]);
         store.close().await;
@@ -380,7 +383,7 @@ contract! {
         assert_eq!(store.route(&to_ann, None).await.unwrap(), Route::Unknown);
         let options = pillarbox::store::Options { tenure: Tenure::Command, ..kit.options.clone() };
         let command = Store::open(options).await.unwrap();
-        command.add_account(&name("ann"), "hash", None).await.unwrap();
+        command.add_account(&name("ann"), &kept("hash"), None).await.unwrap();
         assert_eq!(store.route(&to_ann, None).await.unwrap(), Route::Mailboxes(vec![name("ann")]));
         let (one, two) = tokio::join!(send(&store, &["ann"], "one"), send(&command, &["ann"], "two"));
         one.unwrap();
@@ -404,7 +407,7 @@ contract! {
             targets: to.iter().map(|to| name(to)).collect(),
         };
         for account in ["ann", "bob"] {
-            store.add_account(&name(account), "hash", None).await.unwrap();
+            store.add_account(&name(account), &kept("hash"), None).await.unwrap();
         }
         store.add_alias(&alias("team", &["ann", "bob"])).await.unwrap();
         store.add_alias(&alias("all", &["team", "bob"])).await.unwrap();
@@ -422,7 +425,7 @@ contract! {
         assert_eq!(refusal(alias("team", &["bob"])).await, "team@example.org is an alias already");
         assert!(refusal(alias("new", &["who@example.net"])).await.contains("sends no mail on"));
         assert_eq!(refusal(alias("me", &["me"])).await, "the alias me@example.org would lead back to itself");
-        let taken = store.add_account(&name("team"), "hash", None).await.unwrap_err();
+        let taken = store.add_account(&name("team"), &kept("hash"), None).await.unwrap_err();
         assert!(matches!(taken, AccountError::AliasExists(_)), "{taken}");
 
         store.remove_account(&name("ann")).await.unwrap();
@@ -444,8 +447,8 @@ contract! {
     async fn in_closed_mode_only_what_exists_takes_mail_and_the_postmaster_always_does(kit: Kit) {
         kit.options = closed(&kit.options);
         let store = kit.open().await;
-        store.add_account(&name("ann"), "hash", Some(1000)).await.unwrap();
-        store.add_account(&name("x@example.net"), "hash", None).await.unwrap();
+        store.add_account(&name("ann"), &kept("hash"), Some(1000)).await.unwrap();
+        store.add_account(&name("x@example.net"), &kept("hash"), None).await.unwrap();
         let route = async |to: &str, size| store.route(&address(to), size).await.unwrap();
         let ann = Route::Mailboxes(vec![name("ann")]);
         assert_eq!(route("Ann@EXAMPLE.org", Some(1000)).await, ann);

@@ -29,7 +29,7 @@ async fn a_day(store: &Store, done: &mut Vec<&'static str>) -> Result<(), Error>
     let (maildrop, listing) = login(store, "ann").await;
     maildrop.expunge(vec![ids(&listing)[0]]).await?;
     done.push("expunged");
-    store.add_account(&name("cyd"), "hash", None).await.map_err(|error| match error {
+    store.add_account(&name("cyd"), &kept("hash"), None).await.map_err(|error| match error {
         AccountError::Store(error) => error,
         other => panic!("{other}"),
     })?;
@@ -251,5 +251,20 @@ async fn a_question_that_fails_is_told_and_gives_the_lease_back() {
         read += slice.len() as u64;
     }
     assert_eq!(read, listing.entries()[0].octets, "asked again it goes on where it stood");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_breaks_the_store_instead_of_refusing_mail_for_ever() {
+    let mut kit = Kit::new(On::Faulty);
+    let store = kit.open().await;
+    kit.faults.on_commit(1, Fault::Panic);
+    assert!(matches!(send(&store, &["ann"], "lost").await.unwrap_err(), Error::Broken(_)));
+    assert!(store.broken().await.contains("a fault of the program"));
+    assert!(matches!(send(&store, &["ann"], "after").await.unwrap_err(), Error::Broken(_)));
+    store.close().await;
+    let store = kit.open().await;
+    assert_eq!(bodies(&store, "ann").await.len(), 0);
+    send(&store, &["ann"], "again").await.unwrap();
     store.close().await;
 }

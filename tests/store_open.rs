@@ -8,6 +8,7 @@
 
 mod store_kit;
 
+use pillarbox::store::accounts::StoredPassword;
 use pillarbox::store::open::lock_note;
 use pillarbox::store::{OpenError, Options, Store, Tenure};
 use sqlx::Row;
@@ -65,7 +66,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     for tenure in [Tenure::Server, Tenure::Command] {
         kit.options.tenure = tenure;
         let error = refusal(&kit.options).await;
-        assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
         assert!(error.to_string().contains("schema version 99"), "{error}");
     }
 }
@@ -117,7 +118,7 @@ async fn a_server_and_commands_that_start_together_make_one_database() {
         let opening: Vec<_> = tenures.into_iter().map(open).collect();
         for (nth, opened) in opening.into_iter().enumerate() {
             let store = opened.await.unwrap().expect("each opens");
-            store.add_account(&name(&format!("user{nth}")), "hash", None).await.unwrap();
+            store.add_account(&name(&format!("user{nth}")), &kept("hash"), None).await.unwrap();
             store.close().await;
         }
         let store = Store::open(kit.options.clone()).await.unwrap();
@@ -132,7 +133,7 @@ async fn the_database_is_made_as_it_was_decided() {
     kit.open().await.close().await;
     let mut connection = raw(kit.dir.path()).await;
     for (sql, wanted) in
-        [("PRAGMA page_size", 8192), ("PRAGMA user_version", 1), ("PRAGMA application_id", 0x5042_6f78)]
+        [("PRAGMA page_size", 8192), ("PRAGMA user_version", 2), ("PRAGMA application_id", 0x5042_6f78)]
     {
         let got: i64 = sqlx::raw_sql(sql).fetch_one(&mut connection).await.unwrap().get(0);
         assert_eq!(got, wanted, "{sql}");
@@ -163,6 +164,54 @@ async fn the_wal_stays_short_under_a_load_without_a_pause() {
     }
     sends.join_all().await;
     assert!(largest < 64 * 1024 * 1024, "150 MB went through a WAL of {largest} octets");
+    store.close().await;
+    kit.assert_in_order().await;
+}
+
+/// A database as version 0.1 left it: an account with mail, and an alias.
+async fn make_version_1(dir: &Path) {
+    drop(std::fs::File::create(dir.join("pillarbox.db")).unwrap());
+    let mut connection = raw(dir).await;
+    for sql in [
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = wal",
+        include_str!("../migrations/sqlite/0001_init.sql"),
+        "INSERT INTO meta (one, era) VALUES (1, 4711);
+         INSERT INTO mailbox (name, origin, password, octets, messages, created)
+            VALUES ('ann@example.org', 0, 'old hash', 13, 1, 1);
+         INSERT INTO alias (id, name, created) VALUES (1, 'team@example.org', 1);
+         INSERT INTO alias_target (alias, place, target) VALUES (1, 0, 'ann@example.org');
+         INSERT INTO body (id, copies, octets, chunks, data) VALUES (7, 1, 7, 0, 'hello' || x'0d0a');
+         INSERT INTO message (id, mailbox, body, octets, received, head)
+            VALUES (9, 1, 7, 13, 1, CAST('A: b' || x'0d0a' AS BLOB));
+         UPDATE body SET data = CAST(data AS BLOB)",
+        "PRAGMA application_id = 1346531192; PRAGMA user_version = 1",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_mail() {
+    let mut kit = Kit::new(On::Sqlite);
+    make_version_1(kit.dir.path()).await;
+    kit.options = closed(&kit.options);
+    let store = kit.open().await;
+    let ann = name("ann");
+    assert_eq!(store.stored_password(&ann).await.unwrap(), Some(kept("old hash")), "no SCRAM keys yet");
+    let (maildrop, listing) = login(&store, "ann").await;
+    let entry = &listing.entries()[0];
+    assert_eq!(listing.uid(entry).to_string(), "00001267.9", "its unique-id is the same");
+    assert_eq!(octets(maildrop.read(entry)).await.unwrap(), b"A: b\r\nhello\r\n");
+    assert_eq!(store.aliases().await.unwrap().len(), 1);
+    let secret = store.login_secret().clone();
+    assert_eq!(secret.expose().len(), 32);
+    assert_ne!(secret.expose(), [0; 32]);
+    let scram = StoredPassword { scram: Some(scram_keys()), ..kept("new hash") };
+    store.set_password(&ann, &scram).await.unwrap();
+    store.close().await;
+    let store = kit.open().await;
+    assert_eq!(store.stored_password(&ann).await.unwrap(), Some(scram));
+    assert_eq!(store.login_secret().expose(), secret.expose(), "it stays for ever");
     store.close().await;
     kit.assert_in_order().await;
 }

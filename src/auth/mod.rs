@@ -2,22 +2,26 @@
 
 pub mod outcome;
 pub mod password;
+mod remembered;
+pub mod report;
+mod scram;
 pub mod throttle;
 
 use crate::mail::address::{Address, Domain, MailboxName};
-use crate::mail::peer::Peer;
+use crate::mail::peer::{Peer, Security};
 use crate::mail::secret::{Credentials, Secret};
 use crate::store::Store;
-use crate::store::accounts::Mode;
+use crate::store::accounts::{Mode, ScramKeys};
 use crate::store::outcome::Error;
-use crate::wire::sasl::{Evidence, ScramParameters};
+use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
 use outcome::{Denied, Login, Verified};
+use remembered::Remembered;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use throttle::Throttle;
 use tokio::sync::Semaphore;
-use tracing::error;
+use tracing::{error, warn};
 
 /// Checks credentials. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +38,7 @@ struct Shared {
     /// who wait are as many as there are connections at most.
     hashing: Arc<Semaphore>,
     throttle: Mutex<Throttle>,
+    remembered: Mutex<Remembered>,
 }
 
 impl Auth {
@@ -42,7 +47,10 @@ impl Auth {
     pub fn new(store: Store, mode: Mode, hostname: Domain) -> Auth {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let hashing = Arc::new(Semaphore::new(cores));
-        Auth { shared: Arc::new(Shared { store, mode, hostname, hashing, throttle: Mutex::default() }) }
+        let mut key = [0; 32];
+        let key = getrandom::fill(&mut key).ok().map(|()| key);
+        let (throttle, remembered) = (Mutex::default(), Mutex::new(Remembered::new(key)));
+        Auth { shared: Arc::new(Shared { store, mode, hostname, hashing, throttle, remembered }) }
     }
 
     /// Who `credentials` belong to. A refusal takes its time: the more failures `peer` has had
@@ -60,21 +68,40 @@ impl Auth {
         let mailbox = mailbox_of(&credentials.user, &self.shared.hostname);
         let login = match self.shared.mode {
             Mode::Open => mailbox.map(Login::new),
-            Mode::Closed => self.check(mailbox, &credentials.password).await?,
+            Mode::Closed => self.check(mailbox, &credentials.password, peer).await?,
         };
         match login {
             Some(login) => Ok(login),
-            None => {
-                self.keep_waiting(peer, failures_before).await;
-                Err(Denied::Credentials)
-            }
+            None => Err(self.refuse(peer, failures_before).await),
         }
     }
 
-    /// Whether `peer` is shut out for its failed logins. Loopback and unix sockets never are.
+    /// What a connection is offered, strongest first. In open mode these are the mechanisms that bring
+    /// the password: with SCRAM this server would have to know it.
+    #[must_use]
+    pub fn mechanisms(&self, security: &Security) -> &'static [Mechanism] {
+        match self.shared.mode {
+            Mode::Open => Mechanism::WITH_PASSWORD,
+            Mode::Closed => Mechanism::offered(security),
+        }
+    }
+
+    /// Whether `peer` is shut out for its failed logins. Loopback and unix sockets never are, nor is
+    /// anybody in open mode.
     #[must_use]
     pub fn is_blocked(&self, peer: &Peer) -> bool {
-        todo!("{peer}")
+        if self.shared.mode == Mode::Open {
+            return false;
+        }
+        let now = Instant::now();
+        let mut throttle = locked(&self.shared.throttle);
+        let released = throttle.released(now);
+        let is_blocked = throttle.is_blocked(peer.ip(), now);
+        drop(throttle);
+        for origin in released {
+            warn!(ip = %origin, "address no longer blocked");
+        }
+        is_blocked
     }
 
     /// What a SCRAM client needs; for a user that does not exist it is made up, always the same.
@@ -82,10 +109,13 @@ impl Auth {
     /// # Errors
     /// [`Denied::Store`] when it could not be looked up, [`Denied::Blocked`].
     pub async fn scram_parameters(&self, user: &str, peer: &Peer) -> Result<ScramParameters, Denied> {
-        todo!("{user} {peer}")
+        self.admit(peer)?;
+        let (keys, _) = self.scram_keys(user).await?;
+        Ok(scram::parameters(&keys))
     }
 
-    /// Like [`Auth::verify`], for any evidence that a SASL exchange brings.
+    /// Like [`Auth::verify`], for any evidence that a SASL exchange brings. In open mode every password
+    /// is right, and no SCRAM proof.
     ///
     /// # Errors
     /// [`Denied`], the same in words and time whatever was wrong.
@@ -95,29 +125,73 @@ impl Auth {
         peer: &Peer,
         failures_before: u32,
     ) -> Result<Verified, Denied> {
-        todo!("{evidence:?} {peer} {failures_before}")
+        let proof = match evidence {
+            Evidence::Password(credentials) => {
+                let login = self.verify(credentials, peer, failures_before).await?;
+                return Ok(Verified { login, signature: None });
+            }
+            Evidence::Scram(proof) => proof,
+        };
+        self.admit(peer)?;
+        let (keys, login) = self.scram_keys(&proof.user).await?;
+        match (scram::check(proof, &keys), login) {
+            (Some(signature), Some(login)) => Ok(Verified { login, signature: Some(signature) }),
+            _ => Err(self.refuse(peer, failures_before).await),
+        }
+    }
+
+    /// The SCRAM keys of a user and whom they let in; those of nobody when there are none.
+    async fn scram_keys(&self, user: &str) -> Result<(ScramKeys, Option<Login>), Denied> {
+        let mailbox = mailbox_of(user, &self.shared.hostname);
+        let name = mailbox.as_ref().map_or_else(|| user.to_lowercase(), ToString::to_string);
+        let made_up = scram::made_up(self.shared.store.login_secret(), &name);
+        let Some(mailbox) = mailbox.filter(|_| self.shared.mode == Mode::Closed) else {
+            return Ok((made_up, None));
+        };
+        let stored = self.shared.store.stored_password(&mailbox).await.map_err(Denied::Store)?;
+        Ok(match stored.and_then(|stored| stored.scram) {
+            Some(keys) => (keys, Some(Login::new(mailbox))),
+            None => (made_up, None),
+        })
     }
 
     /// Checks the password of an account, or of nobody in the same time.
-    async fn check(&self, mailbox: Option<MailboxName>, password: &Secret) -> Result<Option<Login>, Denied> {
+    async fn check(
+        &self,
+        mailbox: Option<MailboxName>,
+        password: &Secret,
+        peer: &Peer,
+    ) -> Result<Option<Login>, Denied> {
+        self.admit(peer)?;
         let stored = match &mailbox {
-            Some(mailbox) => self.shared.store.password_hash(mailbox).await.map_err(Denied::Store)?,
+            Some(mailbox) => self.shared.store.stored_password(mailbox).await.map_err(Denied::Store)?,
             None => None,
         };
-        let exists = stored.is_some();
-        let fits = self.fits(password.clone(), stored.unwrap_or_else(|| password::NOBODY.to_owned())).await?;
-        Ok(if exists && fits { mailbox.map(Login::new) } else { None })
+        let Some((mailbox, stored)) = mailbox.zip(stored) else {
+            self.fits(password.clone(), password::NOBODY.to_owned(), peer).await?;
+            return Ok(None);
+        };
+        if locked(&self.shared.remembered).holds(&mailbox, password, &stored.phc, Instant::now()) {
+            return Ok(Some(Login::new(mailbox)));
+        }
+        if !self.fits(password.clone(), stored.phc.clone(), peer).await? {
+            return Ok(None);
+        }
+        locked(&self.shared.remembered).note(&mailbox, password, &stored.phc, Instant::now());
+        Ok(Some(Login::new(mailbox)))
     }
 
     /// Compares on a thread that may block. The permit goes along, so that a session which ends
     /// meanwhile frees it no sooner than the core.
-    async fn fits(&self, password: Secret, stored: String) -> Result<bool, Denied> {
+    async fn fits(&self, password: Secret, stored: String, peer: &Peer) -> Result<bool, Denied> {
         let cannot = |reason: String| {
             error!(%reason, "a password cannot be checked");
             Denied::Store(Error::Unavailable(reason))
         };
         let hashing = self.shared.hashing.clone();
         let permit = hashing.acquire_owned().await.map_err(|closed| cannot(closed.to_string()))?;
+        // Guesses that were sent in parallel have waited here while the first of them failed.
+        self.admit(peer)?;
         let work = move || {
             let fits = password::fits(&password, &stored);
             drop(permit);
@@ -129,13 +203,27 @@ impl Auth {
         }
     }
 
-    async fn keep_waiting(&self, peer: &Peer, failures_before: u32) {
-        let delay = {
-            let mut throttle = self.shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-            throttle.failed(peer.ip(), failures_before, Instant::now())
-        };
-        tokio::time::sleep(delay).await;
+    fn admit(&self, peer: &Peer) -> Result<(), Denied> {
+        if self.is_blocked(peer) { Err(Denied::Blocked) } else { Ok(()) }
     }
+
+    /// Notes a failure and takes the time that it costs.
+    async fn refuse(&self, peer: &Peer, failures_before: u32) -> Denied {
+        let now = Instant::now();
+        let consequence = locked(&self.shared.throttle).failed(peer.ip(), failures_before, now);
+        if consequence.blocked.is_some() && self.shared.mode == Mode::Closed {
+            let minutes = throttle::BLOCKED_FOR.as_secs() / 60;
+            // The address comes last, where fail2ban looks for it.
+            warn!(minutes, ip = %peer, "address blocked");
+        }
+        tokio::time::sleep(consequence.delay).await;
+        Denied::Credentials
+    }
+}
+
+/// What is behind a lock is whole at any time, also when somebody stopped while holding it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mailbox of a user name: an address, or a local part at `hostname`. The name of a mailbox and

@@ -1,12 +1,15 @@
-//! Passwords as the store keeps them: argon2id, as PHC strings.
+//! Passwords as the store keeps them: argon2id, as PHC strings, and the keys of SCRAM.
 //!
-//! A password is the octets that the client sent. Nothing is normalised: whoever types it in
-//! another Unicode form has typed another password, and no table of Unicode can go out of date.
+//! A password is prepared by SASLprep (RFC 4013), when it is set and when it is compared, because
+//! SCRAM's clients do so too. One that SASLprep forbids, or that is no UTF-8, counts octet for
+//! octet; SCRAM cannot carry it. ASCII is never changed.
 //!
-//! Hashing is slow on purpose (some 20 ms and 19 MiB), so both functions block and belong on a
-//! thread that may.
+//! Hashing is slow on purpose (some 20 ms and 19 MiB), so both public functions block and belong on
+//! a thread that may.
 
+use super::scram;
 use crate::mail::secret::Secret;
+use crate::store::accounts::StoredPassword;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -39,22 +42,51 @@ pub enum HashError {
 /// few logins, 19 MiB for each of a dozen threads. What is reserved and not used costs nothing.
 const WORKSPACE_BLOCKS_MIN: usize = 33 * 1024 * 1024 / Block::SIZE;
 
-/// Hashes a password with a random salt. Blocks for some 20 ms.
+/// What to keep of a new password, all salts random. Blocks for some 50 ms.
 ///
 /// # Errors
 /// [`HashError::Hash`].
-pub fn hash(password: &Secret) -> Result<String, HashError> {
+pub fn stored(password: &Secret) -> Result<StoredPassword, HashError> {
+    match prepared(password) {
+        Some(prepared) => {
+            let scram = Some(scram::new_keys(&prepared)?);
+            Ok(StoredPassword { phc: hash(&prepared)?, scram })
+        }
+        None => Ok(StoredPassword { phc: hash(password)?, scram: None }),
+    }
+}
+
+/// The password in the form in which it is hashed; `None` when it has no such form.
+fn prepared(password: &Secret) -> Option<Secret> {
+    let text = std::str::from_utf8(password.expose()).ok()?;
+    // RFC 4013 §2: mapping, normalisation, and what is prohibited.
+    let prepared = stringprep::saslprep(text).ok()?;
+    (!prepared.is_empty()).then(|| Secret::new(prepared.into_owned().into_bytes()))
+}
+
+fn hash(password: &Secret) -> Result<String, HashError> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(cannot_hash)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let hash: PasswordHash = argon2.hash_password(password.expose()).map_err(cannot_hash)?;
     Ok(hash.to_string())
 }
 
-/// Whether `password` is the one behind `stored`. Compares in constant time. Blocks for some 20 ms.
+/// Whether `password` is the one behind `stored`, a PHC string. Compares in constant time. Blocks for
+/// some 20 ms; twice as long for a password that is wrong and that preparing changes, because
+/// hashes from before schema version 2 are of passwords as they came.
 ///
 /// # Errors
 /// [`HashError::Stored`] when `stored` is no such hash, [`HashError::Hash`] when there is no memory.
 pub fn fits(password: &Secret, stored: &str) -> Result<bool, HashError> {
+    match prepared(password) {
+        Some(prepared) if prepared.expose() != password.expose() => {
+            Ok(octets_fit(&prepared, stored)? || octets_fit(password, stored)?)
+        }
+        _ => octets_fit(password, stored),
+    }
+}
+
+fn octets_fit(password: &Secret, stored: &str) -> Result<bool, HashError> {
     let hash = PasswordHash::new(stored).map_err(unreadable)?;
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
         return Err(unreadable("the salt or the hash is missing"));
@@ -99,6 +131,36 @@ mod tests {
             assert!(!fits(&secret(wrong), &stored).unwrap(), "{wrong}");
         }
         assert_ne!(stored, hash(&secret(" a sécret ")).unwrap(), "the salt is random");
+    }
+
+    // proves: RFC 4013 §2
+    #[test]
+    fn the_form_in_which_a_password_was_typed_does_not_matter() {
+        let set = |text: &str| stored(&secret(text)).unwrap();
+        // Composed and decomposed; a space that is not ASCII's; a soft hyphen.
+        for (one, other) in [("s\u{e9}same", "se\u{301}same"), ("a\u{a0}b", "a b"), ("a\u{ad}b", "ab")] {
+            assert!(fits(&secret(other), &set(one).phc).unwrap(), "{one}");
+            assert!(fits(&secret(one), &set(other).phc).unwrap(), "{other}");
+            assert!(set(one).scram.is_some());
+        }
+    }
+
+    #[test]
+    fn a_password_without_a_prepared_form_counts_octet_for_octet_and_has_no_scram_keys() {
+        for octets in [b"s\xe9same".as_slice(), b"bell\x07", "\u{ad}".as_bytes(), "\u{e000}x".as_bytes()] {
+            let password = Secret::new(octets.to_vec());
+            let kept = stored(&password).unwrap();
+            assert_eq!(kept.scram, None, "{octets:?}");
+            assert!(fits(&password, &kept.phc).unwrap(), "{octets:?}");
+            assert!(!fits(&secret("sesame"), &kept.phc).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_hash_from_before_passwords_were_prepared_still_fits() {
+        let old = hash(&secret("se\u{301}same")).unwrap();
+        assert!(fits(&secret("se\u{301}same"), &old).unwrap());
+        assert!(!fits(&secret("s\u{e9}same"), &old).unwrap(), "nobody knows what that was typed as");
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! How long a failed login is kept waiting: the longer, the more of them there were.
+//! How long a failed login is kept waiting: the longer, the more of them there were; and from when
+//! on an address is not listened to any more.
 //!
 //! Pure: the time is an argument. Failures are counted for each connection and for each network
 //! address, the larger of the two decides. Addresses are forgotten, the one that failed longest
 //! ago first, so that nobody can make the memory grow; their failures fade by themselves. A
-//! success clears nothing: whoever guesses may have an account too.
+//! success clears nothing: whoever guesses may have an account too. This host itself is kept waiting
+//! but never blocked.
 
 use lru::LruCache;
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -18,20 +21,51 @@ const DELAY_MAX: Duration = Duration::from_secs(8);
 const HALF_LIFE: Duration = Duration::from_secs(2 * 60);
 /// More failures of an address are not counted, so that every address is forgiven in a while.
 const FAILURES_MAX: u32 = 64;
-/// How many addresses are remembered.
+/// So many failures of an address, less what has faded, and it is blocked. A mail program with an
+/// old password that asks every minute stays below it.
+const FAILURES_BLOCK: u32 = 10;
+/// How long an address is blocked. Its tries meanwhile are not counted.
+pub const BLOCKED_FOR: Duration = Duration::from_secs(15 * 60);
+/// How many addresses are remembered, and how many can be blocked at the same time.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
 /// The failures of late.
 #[derive(Debug)]
 pub struct Throttle {
     origins: LruCache<Origin, Failures>,
+    /// Until when; oldest last, because none is moved once it is in.
+    blocked: LruCache<Origin, Instant>,
+}
+
+/// What a failure leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// How long its answer is kept back.
+    pub delay: Duration,
+    /// The origin that is blocked from now on.
+    pub blocked: Option<Origin>,
 }
 
 /// Where failures are counted together. One customer has a whole /64 of IPv6 at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Origin {
+pub enum Origin {
+    /// One address.
     V4(Ipv4Addr),
+    /// The first 64 bits of an address.
     V6Net([u8; 8]),
+}
+
+impl fmt::Display for Origin {
+    /// An address, or a network as `2001:db8::/64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::V4(ip) => ip.fmt(f),
+            Origin::V6Net(net) => {
+                let bits = u128::from(u64::from_be_bytes(*net)) << 64;
+                write!(f, "{}/64", Ipv6Addr::from_bits(bits))
+            }
+        }
+    }
 }
 
 impl Origin {
@@ -71,18 +105,42 @@ impl Throttle {
     /// Nothing has failed yet.
     #[must_use]
     pub fn new() -> Throttle {
-        Throttle { origins: LruCache::new(ADDRESSES_MAX) }
+        Throttle { origins: LruCache::new(ADDRESSES_MAX), blocked: LruCache::new(ADDRESSES_MAX) }
     }
 
-    /// Notes a failure and says how long its answer is kept back. `ip` is `None` over a unix
-    /// socket, where only `failures_before` in the same connection count.
-    pub fn failed(&mut self, ip: Option<IpAddr>, failures_before: u32, now: Instant) -> Duration {
+    /// Whether nothing from `ip` is listened to.
+    #[must_use]
+    pub fn is_blocked(&self, ip: Option<IpAddr>, now: Instant) -> bool {
+        let until = ip.and_then(|ip| self.blocked.peek(&Origin::of(ip)));
+        until.is_some_and(|until| now < *until)
+    }
+
+    /// Takes out those whose time is over, for the log.
+    pub fn released(&mut self, now: Instant) -> Vec<Origin> {
+        let mut released = Vec::new();
+        while self.blocked.peek_lru().is_some_and(|(_, until)| now >= *until) {
+            released.extend(self.blocked.pop_lru().map(|(origin, _)| origin));
+        }
+        released
+    }
+
+    /// Notes a failure and says what follows. `ip` is `None` over a unix socket, where only
+    /// `failures_before` in the same connection count.
+    pub fn failed(&mut self, ip: Option<IpAddr>, failures_before: u32, now: Instant) -> Consequence {
         let of_connection = failures_before.saturating_add(1);
         let of_address = ip.map_or(0, |ip| {
             let none = || Failures { count: 0, at: now };
             self.origins.get_or_insert_mut(Origin::of(ip), none).one_more(now)
         });
-        delay(of_connection.max(of_address))
+        let delay = delay(of_connection.max(of_address));
+        let blocked = ip.filter(|ip| of_address >= FAILURES_BLOCK && !ip.to_canonical().is_loopback());
+        let blocked = blocked.map(Origin::of);
+        if let Some(origin) = blocked {
+            // Those that failed in parallel find it blocked already; it begins anew afterwards.
+            self.origins.pop(&origin);
+            self.blocked.put(origin, now + BLOCKED_FOR);
+        }
+        Consequence { delay, blocked }
     }
 }
 
@@ -113,7 +171,8 @@ mod tests {
     fn each_failure_of_a_connection_waits_longer_up_to_the_cap() {
         let mut throttle = Throttle::new();
         let now = Instant::now();
-        let waits = [0, 1, 2, 3, 4, 5, u32::MAX].map(|before| throttle.failed(None, before, now).as_millis());
+        let waits =
+            [0, 1, 2, 3, 4, 5, u32::MAX].map(|before| throttle.failed(None, before, now).delay.as_millis());
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
     }
 
@@ -121,10 +180,10 @@ mod tests {
     fn a_new_connection_does_not_begin_again() {
         let mut throttle = Throttle::new();
         let now = Instant::now();
-        let waits = [0; 6].map(|before| throttle.failed(ip("192.0.2.1"), before, now).as_millis());
+        let waits = [0; 6].map(|before| throttle.failed(ip("192.0.2.1"), before, now).delay.as_millis());
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 8_000]);
-        assert_eq!(throttle.failed(ip("192.0.2.2"), 0, now), DELAY_FIRST);
-        assert_eq!(throttle.failed(None, 0, now), DELAY_FIRST);
+        assert_eq!(throttle.failed(ip("192.0.2.2"), 0, now).delay, DELAY_FIRST);
+        assert_eq!(throttle.failed(None, 0, now).delay, DELAY_FIRST);
     }
 
     #[test]
@@ -135,10 +194,10 @@ mod tests {
             throttle.failed(ip("192.0.2.1"), 0, start);
         }
         // 4 failures are 2 after two minutes, and the new one makes them 3.
-        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 120)).as_millis(), 2_000);
+        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 120)).delay.as_millis(), 2_000);
         // 3 are 1 after two more minutes.
-        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 359)).as_millis(), 1_000);
-        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 86_400)), DELAY_FIRST);
+        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 359)).delay.as_millis(), 1_000);
+        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 86_400)).delay, DELAY_FIRST);
     }
 
     #[test]
@@ -148,7 +207,7 @@ mod tests {
         for _ in 0..100_000 {
             throttle.failed(ip("192.0.2.1"), 0, start);
         }
-        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 15 * 60)), DELAY_FIRST);
+        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, after(start, 15 * 60)).delay, DELAY_FIRST);
     }
 
     #[test]
@@ -157,7 +216,7 @@ mod tests {
         let start = after(Instant::now(), 1_000);
         throttle.failed(ip("192.0.2.1"), 0, start);
         let before = start.checked_sub(Duration::from_secs(500)).unwrap();
-        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, before).as_millis(), 1_000);
+        assert_eq!(throttle.failed(ip("192.0.2.1"), 0, before).delay.as_millis(), 1_000);
     }
 
     #[test]
@@ -171,7 +230,7 @@ mod tests {
             ("192.0.2.1", 500),
             ("::ffff:192.0.2.1", 1_000),
         ] {
-            assert_eq!(throttle.failed(ip(text), 0, now).as_millis(), millis, "{text}");
+            assert_eq!(throttle.failed(ip(text), 0, now).delay.as_millis(), millis, "{text}");
         }
     }
 
@@ -183,5 +242,80 @@ mod tests {
             throttle.failed(Some(IpAddr::V4(Ipv4Addr::from_bits(n))), 0, now);
         }
         assert_eq!(throttle.origins.len(), ADDRESSES_MAX.get());
+    }
+
+    fn guess(throttle: &mut Throttle, times: u32, from: &str, now: Instant) -> Option<Origin> {
+        (0..times).filter_map(|_| throttle.failed(ip(from), 0, now).blocked).last()
+    }
+
+    #[test]
+    fn the_tenth_failure_blocks_an_address_for_a_quarter_of_an_hour() {
+        let mut throttle = Throttle::new();
+        let start = Instant::now();
+        assert_eq!(guess(&mut throttle, 9, "192.0.2.1", start), None);
+        assert!(!throttle.is_blocked(ip("192.0.2.1"), start));
+        let blocked = guess(&mut throttle, 1, "192.0.2.1", start).expect("it is blocked");
+        assert_eq!(blocked.to_string(), "192.0.2.1");
+        for (from, seconds, is) in [
+            ("192.0.2.1", 0, true),
+            ("::ffff:192.0.2.1", 1, true),
+            ("192.0.2.2", 1, false),
+            ("192.0.2.1", 899, true),
+            ("192.0.2.1", 900, false),
+        ] {
+            assert_eq!(throttle.is_blocked(ip(from), after(start, seconds)), is, "{from} {seconds}");
+        }
+        assert!(!throttle.is_blocked(None, start));
+        assert_eq!(throttle.released(after(start, 899)), []);
+        assert_eq!(throttle.released(after(start, 900)), [blocked]);
+        assert_eq!(throttle.released(after(start, 901)), [], "it is told once");
+        assert_eq!(guess(&mut throttle, 9, "192.0.2.1", after(start, 900)), None, "it begins anew");
+        assert!(guess(&mut throttle, 1, "192.0.2.1", after(start, 900)).is_some());
+    }
+
+    #[test]
+    fn a_program_with_an_old_password_that_asks_every_minute_is_not_blocked() {
+        let mut throttle = Throttle::new();
+        let start = Instant::now();
+        for minute in 0..600 {
+            let now = after(start, 60 * minute);
+            assert_eq!(guess(&mut throttle, 1, "192.0.2.1", now), None, "minute {minute}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_network_is_blocked_as_one() {
+        let mut throttle = Throttle::new();
+        let now = Instant::now();
+        guess(&mut throttle, 5, "2001:db8:0:1::1", now);
+        let blocked = guess(&mut throttle, 5, "2001:db8:0:1:ffff::2", now).expect("it is blocked");
+        assert_eq!(blocked.to_string(), "2001:db8:0:1::/64");
+        assert!(throttle.is_blocked(ip("2001:db8:0:1:9::9"), now));
+        assert!(!throttle.is_blocked(ip("2001:db8:0:2::1"), now));
+    }
+
+    #[test]
+    fn this_host_is_never_blocked() {
+        let mut throttle = Throttle::new();
+        let now = Instant::now();
+        for from in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(guess(&mut throttle, 100, from, now), None, "{from}");
+            assert!(!throttle.is_blocked(ip(from), now));
+        }
+        for _ in 0..100 {
+            assert_eq!(throttle.failed(None, 100, now).blocked, None);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_blocked_addresses_takes_no_more_memory_and_all_are_released() {
+        let mut throttle = Throttle::new();
+        let now = Instant::now();
+        for n in 0..12_000 {
+            let from = Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
+            guess(&mut throttle, 10, &from, now);
+        }
+        assert_eq!(throttle.blocked.len(), ADDRESSES_MAX.get());
+        assert_eq!(throttle.released(now + BLOCKED_FOR).len(), ADDRESSES_MAX.get());
     }
 }

@@ -4,12 +4,12 @@ use super::open::{database_exists, with_store};
 use super::output::{Failure, Output, complain};
 use super::password::{self, Source};
 use super::text::{Side, Table};
-use crate::auth::password::hash;
+use crate::auth::password::stored;
 use crate::config::Config;
 use crate::config::units::{OCTETS_MAX, Size};
 use crate::mail::address::Address;
 use crate::mail::secret::Secret;
-use crate::store::accounts::{Account, AccountError, Origin};
+use crate::store::accounts::{Account, AccountError, Origin, StoredPassword};
 use serde::Serialize;
 
 /// A quota that is switched off for an account, whatever the default says, is one that no mailbox
@@ -38,9 +38,9 @@ pub fn add(
         Size::Off => NO_QUOTA,
         Size::Octets(octets) => octets,
     });
-    let hash = hashed(&password::ask(source)?)?;
+    let kept = kept_of(&password::ask(source)?)?;
     let name = address.name();
-    with_store(config, async |store| store.add_account(&name, &hash, quota).await.map_err(Failure::because))?;
+    with_store(config, async |store| store.add_account(&name, &kept, quota).await.map_err(Failure::because))?;
     out.line(format_args!("added {name}"))
 }
 
@@ -55,11 +55,11 @@ pub fn set_password(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let name = address.name();
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
-    let hash = hashed(&password::ask(source)?)?;
-    with_store(config, async |store| store.set_password(&name, &hash).await.map_err(Failure::because))?;
+    let kept = kept_of(&password::ask(source)?)?;
+    with_store(config, async |store| store.set_password(&name, &kept).await.map_err(Failure::because))?;
     out.line(format_args!("changed the password of {name}"))
 }
 
@@ -69,7 +69,7 @@ pub fn set_password(
 /// [`Failure`]; nothing was changed then.
 pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<(), Failure> {
     let name = address.name();
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
     let messages =
@@ -78,8 +78,8 @@ pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<()
     out.line(format_args!("removed {name} and its {messages} message{plural}"))
 }
 
-fn hashed(password: &Secret) -> Result<String, Failure> {
-    hash(password).map_err(Failure::because)
+fn kept_of(password: &Secret) -> Result<StoredPassword, Failure> {
+    stored(password).map_err(Failure::because)
 }
 
 /// How a list looks.
@@ -130,7 +130,7 @@ impl From<&Account> for Row {
 /// # Errors
 /// [`Failure`] when they cannot be read.
 pub fn list(config: &Config, form: Form, out: &mut Output) -> Result<(), Failure> {
-    let rows: Vec<Row> = if database_exists(config) {
+    let rows: Vec<Row> = if database_exists(config)? {
         let accounts = with_store(config, async |store| store.accounts().await.map_err(Failure::because))?;
         accounts.iter().map(Row::from).collect()
     } else {

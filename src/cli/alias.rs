@@ -51,7 +51,7 @@ pub fn add(config: &Config, name: AliasName, targets: &[Address], out: &mut Outp
 /// # Errors
 /// [`Failure`]; nothing was changed then.
 pub fn remove(config: &Config, name: &AliasName, out: &mut Output) -> Result<(), Failure> {
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAlias(name.to_string())));
     }
     with_store(config, async |store| store.remove_alias(name).await.map_err(Failure::because))?;
@@ -70,7 +70,7 @@ struct Row {
 /// # Errors
 /// [`Failure`] when they cannot be read.
 pub fn list(config: &Config, form: Form, out: &mut Output) -> Result<(), Failure> {
-    let aliases = if database_exists(config) {
+    let aliases = if database_exists(config)? {
         with_store(config, async |store| store.aliases().await.map_err(Failure::because))?
     } else {
         Vec::new()

@@ -184,7 +184,7 @@ fn with_listing(
     work: impl AsyncFnOnce(&Store, &Listing) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let unknown = || Failure::Reason(format!("there is no mailbox {}", address.name()));
-    if !database_exists(config) {
+    if !database_exists(config)? {
         return Err(unknown());
     }
     with_store(config, async |store| {

@@ -5,6 +5,7 @@ use super::output::Failure;
 use crate::config::{self, Config, Sources};
 use crate::serve::store_options;
 use crate::store::{Store, Tenure};
+use std::io::ErrorKind;
 
 /// The database in the data directory.
 const DATABASE: &str = "pillarbox.db";
@@ -24,9 +25,19 @@ pub fn configuration(global: &Global) -> Result<Config, Failure> {
 }
 
 /// Whether there is a database to look into. A command that only looks makes none.
-#[must_use]
-pub fn database_exists(config: &Config) -> bool {
-    config.data_dir.join(DATABASE).exists()
+///
+/// # Errors
+/// [`Failure`] when that cannot be seen: a directory that this user may not enter is not an empty one.
+pub fn database_exists(config: &Config) -> Result<bool, Failure> {
+    let file = config.data_dir.join(DATABASE);
+    match file.metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::Reason(format!(
+            "{} cannot be looked at: {error}; run this as the user who runs the server",
+            file.display()
+        ))),
+    }
 }
 
 /// Opens the store, beside a server or without one, does `work` and closes it.

@@ -5,14 +5,13 @@ use super::output::{Failure, Output};
 use super::text::{cut, one_line};
 use crate::config::Config;
 use crate::config::bind::Bind;
+use crate::store::open::lock_note;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The file in which a running server says where it listens.
-const LOCK: &str = "pillarbox.lock";
 /// How long one listener may take to greet.
 const GREETING_MAX: Duration = Duration::from_secs(2);
 /// How long to wait before asking again.
@@ -34,14 +33,14 @@ pub fn run(config: &Config, wait: Option<Duration>, out: &mut Output) -> Result<
 }
 
 fn ask(data_dir: &Path) -> Result<String, String> {
-    let path = data_dir.join(LOCK);
-    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("no server runs on {}", data_dir.display()),
-        _ => format!("{} cannot be read: {error}", path.display()),
-    })?;
+    // The note of a server that is gone names ports that may be another's by now.
+    let note = lock_note(data_dir)
+        .map_err(|error| format!("the lock of a server on {} cannot be read: {error}", data_dir.display()))?;
+    let text = note.ok_or_else(|| format!("no server runs on {}", data_dir.display()))?;
     let line = text.lines().find(|line| line.starts_with("ready"));
     let line = line.ok_or_else(|| format!("the server on {} is not ready", data_dir.display()))?;
-    let listeners = listeners(line).ok_or_else(|| format!("{} holds no ready line", path.display()))?;
+    let listeners =
+        listeners(line).ok_or_else(|| format!("the server on {} holds no ready line", data_dir.display()))?;
     for (name, bind) in &listeners {
         greeting(bind).map_err(|reason| format!("{name} at {bind}: {reason}"))?;
     }
@@ -127,14 +126,24 @@ impl Stream for UnixStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::net::TcpListener;
+
+    /// Leaves a note as a server does that runs for as long as the file is kept.
+    fn served(dir: &Path, note: &str) -> File {
+        let path = dir.join("pillarbox.lock");
+        std::fs::write(&path, note).expect("the file");
+        let lock = File::open(&path).expect("the file");
+        lock.lock().expect("the lock");
+        lock
+    }
 
     fn answered(says: &'static [u8]) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
         let dir = tempfile::tempdir().expect("a directory");
         let line = format!("pid 1\nready smtp=0.0.0.0:{}\n", address.port());
-        std::fs::write(dir.path().join(LOCK), line).expect("the file");
+        let _lock = served(dir.path(), &line);
         let server = std::thread::spawn(move || {
             let (mut peer, _) = listener.accept().expect("a peer");
             peer.write_all(says).expect("written");
@@ -160,15 +169,24 @@ mod tests {
     fn without_a_server_the_reason_is_told() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(ask(dir.path()).is_err_and(|reason| reason.starts_with("no server runs on ")));
-        std::fs::write(dir.path().join(LOCK), "pid 1\n").expect("the file");
-        assert!(ask(dir.path()).is_err_and(|reason| reason.ends_with(" is not ready")));
-        std::fs::write(dir.path().join(LOCK), "pid 1\nready what\n").expect("the file");
-        assert!(ask(dir.path()).is_err_and(|reason| reason.ends_with(" holds no ready line")));
-        std::fs::write(dir.path().join(LOCK), "pid 1\nready smtp=unix:/nowhere/s\n").expect("the file");
+        for (note, end) in [("pid 1\n", " is not ready"), ("pid 1\nready what\n", " holds no ready line")] {
+            let _lock = served(dir.path(), note);
+            assert!(ask(dir.path()).is_err_and(|reason| reason.ends_with(end)), "{note}");
+        }
+        let _lock = served(dir.path(), "pid 1\nready smtp=unix:/nowhere/s\n");
         assert!(
             ask(dir.path())
                 .is_err_and(|reason| reason.starts_with("smtp at unix:/nowhere/s: cannot connect"))
         );
+    }
+
+    #[test]
+    fn the_note_of_a_server_that_was_killed_says_nothing_about_whoever_has_its_port_now() {
+        let another = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = another.local_addr().expect("its address");
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(served(dir.path(), &format!("pid 1\nready smtp={address}\n")));
+        assert!(ask(dir.path()).is_err_and(|reason| reason.starts_with("no server runs on ")));
     }
 
     #[test]

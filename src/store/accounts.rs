@@ -40,6 +40,41 @@ pub enum Origin {
     Caught,
 }
 
+/// What the store keeps of a password; `auth` makes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword {
+    /// The hash, as a PHC string.
+    pub phc: String,
+    /// What SCRAM needs. Accounts from before schema version 2 have none until their password is set
+    /// again, nor have passwords that SCRAM cannot carry.
+    pub scram: Option<ScramKeys>,
+}
+
+/// The keys of SCRAM-SHA-256 (RFC 5802 §3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    /// Random octets.
+    pub salt: Box<[u8]>,
+    /// Rounds of PBKDF2.
+    pub iterations: u32,
+    /// `StoredKey`
+    pub stored_key: [u8; 32],
+    /// `ServerKey`
+    pub server_key: [u8; 32],
+}
+
+impl fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredPassword(***)")
+    }
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramKeys(***)")
+    }
+}
+
 /// What an alias stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AliasName {
@@ -101,11 +136,11 @@ impl Store {
     pub async fn add_account(
         &self,
         name: &MailboxName,
-        password_hash: &str,
+        password: &StoredPassword,
         quota: Option<u64>,
     ) -> Result<(), AccountError> {
-        let (name, password_hash) = (name.clone(), password_hash.to_owned());
-        self.change(AccountChange::Add { name, password_hash, quota }).await.map(drop)
+        let (name, password) = (name.clone(), password.clone());
+        self.change(AccountChange::Add { name, password, quota }).await.map(drop)
     }
 
     /// All accounts and caught mailboxes, by name.
@@ -120,9 +155,13 @@ impl Store {
     ///
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
-    pub async fn set_password(&self, name: &MailboxName, password_hash: &str) -> Result<(), AccountError> {
-        let (name, password_hash) = (name.clone(), password_hash.to_owned());
-        self.change(AccountChange::SetPassword { name, password_hash }).await.map(drop)
+    pub async fn set_password(
+        &self,
+        name: &MailboxName,
+        password: &StoredPassword,
+    ) -> Result<(), AccountError> {
+        let (name, password) = (name.clone(), password.clone());
+        self.change(AccountChange::SetPassword { name, password }).await.map(drop)
     }
 
     /// Removes an account or caught mailbox with all its mail; returns how many messages that were.

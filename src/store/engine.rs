@@ -3,12 +3,13 @@
 //! Changes come as [`Op`]s in batches: a batch is one transaction, on disk when [`Engine::apply`] is
 //! ready. Questions are short reads that never wait for a change.
 
-use super::accounts::{Account, AccountError, Alias, AliasName, Origin};
+use super::accounts::{Account, AccountError, Alias, AliasName, Origin, StoredPassword};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
 use crate::mail::envelope::Delivery;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::listing::Entry;
+use crate::mail::secret::Secret;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -63,8 +64,8 @@ pub(in crate::store) enum Takes {
 /// A change of accounts or aliases.
 #[derive(Clone, Debug)]
 pub(in crate::store) enum AccountChange {
-    Add { name: MailboxName, password_hash: String, quota: Option<u64> },
-    SetPassword { name: MailboxName, password_hash: String },
+    Add { name: MailboxName, password: StoredPassword, quota: Option<u64> },
+    SetPassword { name: MailboxName, password: StoredPassword },
     Remove(MailboxName),
     AddAlias { alias: Alias, targets: Targets },
     RemoveAlias(AliasName),
@@ -134,6 +135,8 @@ pub(in crate::store) type Found = (MailboxId, Vec<Entry>);
 pub(in crate::store) trait Engine: Send + Sync + 'static {
     /// The era of the unique-ids.
     fn era(&self) -> Era;
+    /// Random octets that belong to this database for ever.
+    fn login_secret(&self) -> &Secret;
     /// Does a batch in one transaction. `Ok` means that it is on disk; each op has a result of its
     /// own, and one that was refused has changed nothing. `Err` means that nothing was changed.
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>>;
@@ -145,8 +148,8 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn beginning(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Beginning>, Error>>;
     /// One chunk of a body, counted from 0; `None` when it is gone.
     fn chunk(&self, body: BodyId, place: u32) -> BoxFuture<'_, Result<Option<Bytes>, Error>>;
-    /// The password hash of an account.
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<String>, Error>>;
+    /// What is kept of the password of an account.
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>>;
     /// All mailboxes, by name.
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<Account>, Error>>;
     /// All aliases, by name.

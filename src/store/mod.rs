@@ -31,6 +31,8 @@ use crate::auth::outcome::Login;
 use crate::mail::address::{Address, MailboxName};
 use crate::mail::envelope::Delivery;
 use crate::mail::listing::Listing;
+use crate::mail::secret::Secret;
+use accounts::StoredPassword;
 use engine::{Done, Engine, Op};
 use health::Health;
 use maildrop::{Leases, Maildrop};
@@ -168,13 +170,20 @@ impl Store {
         Ok(Some((Maildrop::new(Arc::clone(&self.inner), hold, id), listing)))
     }
 
-    /// The password hash (PHC string) of an account; `None` when there is no such account or it has
+    /// What is kept of the password of an account; `None` when there is no such account or it has
     /// no password.
     ///
     /// # Errors
     /// [`Error`] when it could not be looked up.
-    pub async fn password_hash(&self, of: &MailboxName) -> Result<Option<String>, Error> {
+    pub async fn stored_password(&self, of: &MailboxName) -> Result<Option<StoredPassword>, Error> {
         self.ask(self.inner.engine.password(of)).await
+    }
+
+    /// Random octets that belong to this database for ever: what is made up for users that do not
+    /// exist comes from it.
+    #[must_use]
+    pub fn login_secret(&self) -> &Secret {
+        self.inner.engine.login_secret()
     }
 
     /// Waits until the disk has failed ([`Error::Broken`]); the reason, for the last line of the log.

@@ -116,19 +116,7 @@ pub(super) async fn route(
     if !policy.is_ours(name.domain()) {
         return Ok(Route::Foreign);
     }
-    let mut walk = Walk::default();
-    walk.seen.insert(name.clone());
-    let mut layer = vec![name.clone()];
-    for depth in 0..DEPTH_MAX {
-        if layer.is_empty() {
-            break;
-        }
-        let with_catch_all = if depth == 0 { WithCatchAll::Yes } else { WithCatchAll::No };
-        layer = walk.layer(engine, policy, &layer, with_catch_all).await?;
-    }
-    if !layer.is_empty() {
-        tracing::warn!(address = %name, "aliases lead further than {DEPTH_MAX} hops, the rest is left out");
-    }
+    let walk = Walk::from(engine, policy, &name).await?;
     if walk.found.is_empty() {
         return Ok(Route::Unknown);
     }
@@ -154,6 +142,24 @@ struct Walk {
 }
 
 impl Walk {
+    /// The whole walk from `name`.
+    async fn from(engine: &dyn Engine, policy: &Policy, name: &MailboxName) -> Result<Walk, Error> {
+        let mut walk = Walk::default();
+        walk.seen.insert(name.clone());
+        let mut layer = vec![name.clone()];
+        for depth in 0..DEPTH_MAX {
+            if layer.is_empty() {
+                break;
+            }
+            let with_catch_all = if depth == 0 { WithCatchAll::Yes } else { WithCatchAll::No };
+            layer = walk.layer(engine, policy, &layer, with_catch_all).await?;
+        }
+        if !layer.is_empty() {
+            tracing::warn!(address = %name, "aliases lead further than {DEPTH_MAX} hops, the rest is left out");
+        }
+        Ok(walk)
+    }
+
     /// Looks up the names of one layer; the targets of the aliases among them are the next.
     async fn layer(
         &mut self,
@@ -197,11 +203,21 @@ impl Walk {
 
 impl super::Store {
     /// Whether mail from `from` may be sent by the account `mailbox`: its address, one of its `+tag`s, or
-    /// an alias that ends in it. In open mode anybody may send as anybody.
+    /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`. In
+    /// open mode anybody may send as anybody.
     ///
     /// # Errors
     /// [`Error`] when the question could not be answered.
     pub async fn may_send_as(&self, mailbox: &MailboxName, from: &Address) -> Result<bool, Error> {
-        todo!("{mailbox} {from}")
+        let policy = &self.inner.policy;
+        let name = from.name();
+        if policy.mode == Mode::Open || name == *mailbox {
+            return Ok(true);
+        }
+        if !policy.is_ours(name.domain()) {
+            return Ok(false);
+        }
+        let walk = self.ask(Walk::from(&*self.inner.engine, policy, &name)).await?;
+        Ok(walk.reached.contains(mailbox))
     }
 }

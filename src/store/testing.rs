@@ -8,7 +8,8 @@ use super::outcome::Error;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MessageId};
 use crate::mail::listing::Listing;
-use crate::store::accounts::{Account, Alias};
+use crate::mail::secret::Secret;
+use crate::store::accounts::{Account, Alias, StoredPassword};
 use crate::store::maildrop::Maildrop;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -25,6 +26,8 @@ pub enum Fault {
     Tear(Error),
     /// The batch is done, and this is the answer: the sync failed, nobody knows.
     Lose(Error),
+    /// The thread of the writer ends: a fault of the program.
+    Panic,
 }
 
 /// The faults to come and what has happened. Cheap to clone.
@@ -133,6 +136,10 @@ impl Engine for Faulty {
         self.engine.era()
     }
 
+    fn login_secret(&self) -> &Secret {
+        self.engine.login_secret()
+    }
+
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>> {
         Box::pin(async move {
             let fault = self.faults.begin_commit(batch.len());
@@ -149,6 +156,7 @@ impl Engine for Faulty {
                     self.engine.apply(&batch[..batch.len().div_ceil(2)]).await.and(Err(error))
                 }
                 Some(Fault::Lose(error)) => self.engine.apply(batch).await.and(Err(error)),
+                Some(Fault::Panic) => std::panic::resume_unwind(Box::new("a fault of the program")),
             }
         })
     }
@@ -181,7 +189,7 @@ impl Engine for Faulty {
         })
     }
 
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<String>, Error>> {
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>> {
         Box::pin(async move {
             self.faults.begin_question()?;
             self.engine.password(of).await

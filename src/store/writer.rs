@@ -47,11 +47,18 @@ impl Writer {
     pub(super) async fn submit(&self, op: Op, hold: Option<LeaseHold>) -> Result<Done, Error> {
         self.health.check()?;
         let (done, answer) = oneshot::channel();
-        let closed = || Error::Unavailable("the server is stopping".into());
-        let jobs = self.sender().ok_or_else(closed)?;
-        jobs.send(Job { op, done, hold }).await.map_err(|_| closed())?;
+        let jobs = self.sender().ok_or_else(|| Error::Unavailable("the server is stopping".into()))?;
+        jobs.send(Job { op, done, hold }).await.map_err(|_| self.lost())?;
         drop(jobs);
-        answer.await.map_err(|_| Error::Unavailable("the writer has stopped".into()))?
+        answer.await.map_err(|_| self.lost())?
+    }
+
+    /// A writer that is closed answers what it took. One that went without an answer has paniced, and
+    /// a server that takes no mail any more must end rather than say so for ever.
+    fn lost(&self) -> Error {
+        let error = Error::Broken("the writer has ended, which is a fault of the program".into());
+        self.health.note(&error);
+        error
     }
 
     /// Asks for a change without waiting for it: best effort, for what a restart clears up as well.

@@ -8,7 +8,7 @@ use pillarbox::mail::body::Body;
 use pillarbox::mail::envelope::{Delivery, MailboxCopy};
 use pillarbox::mail::ids::{MessageId, QueueId};
 use pillarbox::mail::listing::Listing;
-use pillarbox::store::accounts::Mode;
+use pillarbox::store::accounts::{Mode, ScramKeys, StoredPassword};
 use pillarbox::store::maildrop::Maildrop;
 use pillarbox::store::outcome::{Error, Receipt};
 use pillarbox::store::reader::MessageReader;
@@ -132,6 +132,16 @@ pub(crate) fn address(text: &str) -> Address {
 /// `ann` is `ann@example.org`.
 pub(crate) fn name(text: &str) -> MailboxName {
     if text.contains('@') { address(text).name() } else { address(&format!("{text}@example.org")).name() }
+}
+
+/// A password without SCRAM keys.
+pub(crate) fn kept(phc: &str) -> StoredPassword {
+    StoredPassword { phc: phc.to_owned(), scram: None }
+}
+
+pub(crate) fn scram_keys() -> ScramKeys {
+    let salt = [0, 1, 254, 255].as_slice().into();
+    ScramKeys { salt, iterations: 4096, stored_key: [1; 32], server_key: [2; 32] }
 }
 
 pub(crate) const HEAD: &str = "Return-Path: <sender@example.net>\r\nReceived: from there by here\r\n";

@@ -28,7 +28,7 @@ enum Crates {
 
 const OUTCOMES: [&str; 4] = ["mail", "wire", "store::outcome", "auth::outcome"];
 const DRIVERS: [&str; 2] = ["smtp::server", "pop3::server"];
-const VALUES: &[&str] = &["bytes", "memchr", "zeroize", "smallvec", "idna", "thiserror"];
+const VALUES: &[&str] = &["base64", "bytes", "memchr", "zeroize", "smallvec", "idna", "thiserror"];
 const CODEC: &[&str] = &["bytes", "memchr", "smallvec", "thiserror", "tokio_util::codec"];
 
 /// Layers 0 to 4; what is not listed (`serve`, `cli`, `main`, `lib`) is assembly and may name all.

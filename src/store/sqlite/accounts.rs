@@ -5,7 +5,7 @@ use super::to_db;
 use super::write::{Sql, expunge};
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
-use crate::store::accounts::{AccountError, Alias, AliasName, Origin, leads_back};
+use crate::store::accounts::{AccountError, Alias, AliasName, Origin, StoredPassword, leads_back};
 use crate::store::engine::{AccountChange, Targets};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -14,12 +14,8 @@ type Outcome = Sql<Result<u64, AccountError>>;
 
 pub(super) async fn change(connection: &mut SqliteConnection, change: &AccountChange) -> Outcome {
     match change {
-        AccountChange::Add { name, password_hash, quota } => {
-            add(connection, name, password_hash, *quota).await
-        }
-        AccountChange::SetPassword { name, password_hash } => {
-            set_password(connection, name, password_hash).await
-        }
+        AccountChange::Add { name, password, quota } => add(connection, name, password, *quota).await,
+        AccountChange::SetPassword { name, password } => set_password(connection, name, password).await,
         AccountChange::Remove(name) => remove(connection, name).await,
         AccountChange::AddAlias { alias, targets } => add_alias(connection, alias, *targets).await,
         AccountChange::RemoveAlias(name) => remove_alias(connection, name).await,
@@ -40,13 +36,12 @@ async fn is_alias(connection: &mut SqliteConnection, name: &str) -> Sql<bool> {
 async fn add(
     connection: &mut SqliteConnection,
     name: &MailboxName,
-    password_hash: &str,
+    password: &StoredPassword,
     quota: Option<u64>,
 ) -> Outcome {
     const ADD: &str = "\
-        INSERT INTO mailbox (name, origin, password, quota, created) VALUES (?, ?, ?, ?, unixepoch())
-            ON CONFLICT (name) DO UPDATE
-            SET origin = excluded.origin, password = excluded.password, quota = excluded.quota";
+        INSERT INTO mailbox (name, origin, quota, created) VALUES (?, ?, ?, unixepoch())
+            ON CONFLICT (name) DO UPDATE SET origin = excluded.origin, quota = excluded.quota";
     let text = name.to_string();
     if mailbox(connection, &text).await?.is_some_and(|(_, origin)| origin == Origin::Account) {
         return Ok(Err(AccountError::AccountExists(name.clone())));
@@ -54,14 +49,29 @@ async fn add(
     if is_alias(connection, &text).await? {
         return Ok(Err(AccountError::AliasExists(text)));
     }
-    let add = sqlx::query(ADD).bind(text).bind(ACCOUNT).bind(password_hash.to_owned()).bind(quota.map(to_db));
-    add.execute(connection).await?;
-    Ok(Ok(0))
+    let add = sqlx::query(ADD).bind(text).bind(ACCOUNT).bind(quota.map(to_db));
+    add.execute(&mut *connection).await?;
+    set_password(connection, name, password).await
 }
 
-async fn set_password(connection: &mut SqliteConnection, name: &MailboxName, hash: &str) -> Outcome {
-    let update = sqlx::query("UPDATE mailbox SET password = ? WHERE name = ? AND origin = ?");
-    let update = update.bind(hash.to_owned()).bind(name.to_string()).bind(ACCOUNT);
+/// Hash and keys are of one password, so they are always written together.
+async fn set_password(
+    connection: &mut SqliteConnection,
+    name: &MailboxName,
+    password: &StoredPassword,
+) -> Outcome {
+    const SET: &str = "\
+        UPDATE mailbox SET password = ?, scram_salt = ?, scram_iterations = ?, scram_stored_key = ?,
+            scram_server_key = ? WHERE name = ? AND origin = ?";
+    let scram = password.scram.as_ref();
+    let update = sqlx::query(SET)
+        .bind(password.phc.clone())
+        .bind(scram.map(|keys| keys.salt.to_vec()))
+        .bind(scram.map(|keys| keys.iterations))
+        .bind(scram.map(|keys| keys.stored_key.to_vec()))
+        .bind(scram.map(|keys| keys.server_key.to_vec()))
+        .bind(name.to_string())
+        .bind(ACCOUNT);
     if update.execute(connection).await?.rows_affected() == 0 {
         return Ok(Err(AccountError::NoAccount(name.clone())));
     }

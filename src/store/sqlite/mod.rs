@@ -14,11 +14,12 @@ mod space;
 mod tidy;
 mod write;
 
-use super::accounts::{Account, Alias};
+use super::accounts::{Account, Alias, StoredPassword};
 use super::engine::{Beginning, Done, Engine, Found, Names, Op};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MessageId};
+use crate::mail::secret::Secret;
 use bytes::Bytes;
 use fault::{Doing, Faults};
 use futures_util::future::BoxFuture;
@@ -32,7 +33,10 @@ use write::Writing;
 /// The database file in the data directory.
 const DATABASE_FILE: &str = "pillarbox.db";
 /// The newest schema that this program knows, and each step that leads there.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../../migrations/sqlite/0001_init.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../../migrations/sqlite/0001_init.sql")),
+    (2, include_str!("../../../migrations/sqlite/0002_scram.sql")),
+];
 /// Marks the file as ours (`PRAGMA application_id`): "PBox".
 const APPLICATION_ID: i64 = 0x5042_6f78;
 /// Octets of a page. Messages of 1 KiB fill pages of 8 KiB with less waste than pages of 4 KiB.
@@ -43,6 +47,7 @@ const READERS: u32 = 4;
 /// An open database.
 pub(super) struct Sqlite {
     era: Era,
+    login_secret: Secret,
     /// Held while a batch is applied: a checkpoint that must shut writers out takes it too.
     writing: Mutex<Writing>,
     readers: SqlitePool,
@@ -55,6 +60,10 @@ pub(super) struct Sqlite {
 impl Engine for Sqlite {
     fn era(&self) -> Era {
         self.era
+    }
+
+    fn login_secret(&self) -> &Secret {
+        &self.login_secret
     }
 
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>> {
@@ -77,7 +86,7 @@ impl Engine for Sqlite {
         self.reading(read::chunk(&self.readers, body, place))
     }
 
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<String>, Error>> {
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>> {
         self.reading(read::password(&self.readers, of))
     }
 

@@ -7,6 +7,7 @@ use super::tidy::Checkpoints;
 use super::write::Writing;
 use super::{DATABASE_FILE, PAGE_OCTETS, READERS, Sqlite};
 use crate::mail::ids::Era;
+use crate::mail::secret::Secret;
 use crate::store::open::{OpenError, Options, Tenure};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -53,9 +54,7 @@ impl Sqlite {
         check_version(&mut writer).await.map_err(|e| refused(&e))??;
         setup::migrate(&mut writer, &file, dir, options.tenure).await?;
         set(&mut writer, &file, Role::Writer).await?;
-        let era = sqlx::query("SELECT era FROM meta").fetch_one(&mut writer).await;
-        let era: i64 = era.and_then(|row| row.try_get(0)).map_err(|e| refused(&e))?;
-        let era = Era(u32::try_from(era).unwrap_or(0));
+        let (era, login_secret) = meta(&mut writer).await.map_err(|e| refused(&e))?;
 
         let checkpoints = match options.tenure {
             Tenure::Command => None,
@@ -68,8 +67,15 @@ impl Sqlite {
         let readers = pool(&file, options.tenure).await.map_err(|e| refused(&e))?;
         let faults = Faults::new(dir);
         let writing = Mutex::new(Writing::new(writer, file.clone(), options.default_quota));
-        Ok(Sqlite { era, writing, readers, checkpoints, faults, space })
+        Ok(Sqlite { era, login_secret, writing, readers, checkpoints, faults, space })
     }
+}
+
+/// What belongs to this database for ever.
+async fn meta(connection: &mut SqliteConnection) -> Result<(Era, Secret), sqlx::Error> {
+    let row = sqlx::query("SELECT era, login_secret FROM meta").fetch_one(connection).await?;
+    let era: i64 = row.try_get(0)?;
+    Ok((Era(u32::try_from(era).unwrap_or(0)), Secret::new(row.try_get(1)?)))
 }
 
 fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {

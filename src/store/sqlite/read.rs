@@ -4,7 +4,7 @@ use super::{chunk_key, from_db, json};
 use crate::mail::address::{Address, Domain, MailboxName};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use crate::mail::listing::Entry;
-use crate::store::accounts::{Account, Alias, AliasName, Origin};
+use crate::store::accounts::{Account, Alias, AliasName, Origin, ScramKeys, StoredPassword};
 use crate::store::engine::{Beginning, Found, MailboxFacts, Names};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -84,10 +84,29 @@ pub(super) async fn chunk(pool: &SqlitePool, body: BodyId, place: u32) -> Sql<Op
     Ok(Some(Bytes::from(row.try_get::<Vec<u8>, _>(0)?)))
 }
 
-pub(super) async fn password(pool: &SqlitePool, of: &MailboxName) -> Sql<Option<String>> {
-    let query = sqlx::query("SELECT password FROM mailbox WHERE name = ? AND origin = ?");
-    let row = query.bind(of.to_string()).bind(ACCOUNT).fetch_optional(pool).await?;
-    row.map_or(Ok(None), |row| row.try_get(0))
+pub(super) async fn password(pool: &SqlitePool, of: &MailboxName) -> Sql<Option<StoredPassword>> {
+    const SQL: &str = "\
+        SELECT password, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM mailbox
+            WHERE name = ? AND origin = ?";
+    let query = sqlx::query(SQL).bind(of.to_string()).bind(ACCOUNT);
+    let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
+    let Some(phc) = row.try_get(0)? else { return Ok(None) };
+    Ok(Some(StoredPassword { phc, scram: scram_keys(&row)? }))
+}
+
+fn scram_keys(row: &SqliteRow) -> Sql<Option<ScramKeys>> {
+    let key = |column| {
+        let octets = row.try_get::<Vec<u8>, _>(column)?;
+        let wrong = |octets: Vec<u8>| format!("a key of {} octets, and not of 32", octets.len());
+        octets.try_into().map_err(|octets| sqlx::Error::Decode(wrong(octets).into()))
+    };
+    let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(1)? else { return Ok(None) };
+    Ok(Some(ScramKeys {
+        salt: salt.into(),
+        iterations: row.try_get(2)?,
+        stored_key: key(3)?,
+        server_key: key(4)?,
+    }))
 }
 
 pub(super) async fn accounts(pool: &SqlitePool) -> Sql<Vec<Account>> {

@@ -6,6 +6,9 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 use std::path::Path;
 
+/// As many as the hash that it is the key of has.
+const LOGIN_SECRET_OCTETS: usize = 32;
+
 /// Whether there is room on the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
@@ -139,6 +142,12 @@ async fn step(connection: &mut SqliteConnection, version: i64, sql: &'static str
         insert.bind(i64::from(era)).execute(&mut *connection).await?;
         let mark = AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
         sqlx::raw_sql(mark).execute(&mut *connection).await?;
+    }
+    if version == 2 {
+        let mut secret = vec![0; LOGIN_SECRET_OCTETS];
+        getrandom::fill(&mut secret).map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
+        let keep = sqlx::query("UPDATE meta SET login_secret = ?").bind(secret);
+        keep.execute(&mut *connection).await?;
     }
     let stamp = AssertSqlSafe(format!("PRAGMA user_version = {version}"));
     sqlx::raw_sql(stamp).execute(&mut *connection).await?;

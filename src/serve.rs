@@ -14,6 +14,7 @@ use crate::net::listener::{self, Limits, Listener};
 use crate::net::tls::{Encryption, PlaintextAuth};
 use crate::pop3::offer::Expiry;
 use crate::smtp::intake::Budget;
+use crate::smtp::role::Role;
 use crate::smtp::server::BUDGET_OCTETS;
 use crate::smtp::session::Terms;
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
@@ -330,7 +331,7 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let (limits, ending, sessions) = (limits.clone(), drain.ending.clone(), drain.sessions.clone());
-    tokio::spawn(listener::run(door, limits, ending, sessions, refusal, session));
+    tokio::spawn(listener::run(door, limits, ending, sessions, Some(refusal), session));
 }
 
 fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context, ServeError> {
@@ -339,10 +340,15 @@ fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context,
         postmaster: postmaster(config)?,
         message_octets_max: config.limits.message_octets_max,
         recipients_max: config.limits.recipients_max,
+        role: Role::Mx,
     };
     Ok(smtp::server::Context {
         store: store.clone(),
+        auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
         terms: Arc::new(terms),
+        mode: mode(config),
+        encryption: Encryption::Off,
+        plaintext_auth: PlaintextAuth::LocalOnly,
         timeout: config.limits.smtp_timeout,
         bare_newline: match config.limits.bare_newline {
             BareNewline::Refuse => dot::BareNewline::Refuse,

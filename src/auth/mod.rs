@@ -3,6 +3,7 @@
 pub mod outcome;
 pub mod password;
 mod remembered;
+pub mod report;
 mod scram;
 pub mod throttle;
 

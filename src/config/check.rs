@@ -1,11 +1,12 @@
 //! From values to meaning: a [`Config`], or every fault of it.
 
 use super::bind::Bind;
+use super::cross::Doors;
 use super::fault::{Fault, Place, quoted};
 use super::keys::{self, Due, Key, Sample};
 use super::raw::{Item, Raw, Value, Written};
 use super::units::{self, Size};
-use super::{Accounts, BareNewline, Config, Limits, Listen, Log, LogFormat, Mode};
+use super::{Accounts, BareNewline, Config, Limits, Log, LogFormat, Mode, PlaintextAuth, TlsFiles};
 use crate::mail::address::Domain;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,21 +60,33 @@ impl Check<'_> {
         // All of them first, so that no fault hides another one.
         let hostname = self.domain(&keys::HOSTNAME);
         let data_dir = self.data_dir(data_dir);
-        let smtp = self.binds(&keys::SMTP, 1025);
-        let pop3 = self.binds(&keys::POP3, 1110);
+        let doors = Doors {
+            smtp: self.binds(&keys::SMTP, 1025),
+            submission: self.addresses(&keys::SUBMISSION, 587),
+            submissions: self.addresses(&keys::SUBMISSIONS, 465),
+            lmtp: self.binds(&keys::LMTP, 24),
+            pop3: self.binds(&keys::POP3, 1110),
+            pop3s: self.addresses(&keys::POP3S, 995),
+        };
         let mode = self.choice(&keys::MODE, &[("open", Mode::Open), ("closed", Mode::Closed)]);
         let domains = self.domains();
         let tag_separator = self.tag_separator();
+        let tls = self.tls();
         let limits = self.limits();
         let log = self.log();
+        let plaintext_auth = match self.flag(&keys::ALLOW_PLAINTEXT_AUTH) {
+            false => PlaintextAuth::LocalOnly,
+            true => PlaintextAuth::Anywhere,
+        };
 
-        self.across(mode.as_ref(), &smtp, &pop3);
-        let plain = |binds: Vec<At<Bind>>| binds.into_iter().map(|bind| bind.value).collect();
+        self.across(mode.as_ref(), &doors, plaintext_auth);
         Some(Config {
             hostname: hostname?,
             data_dir: data_dir?,
-            listen: Listen { smtp: plain(smtp), pop3: plain(pop3) },
+            listen: doors.into_listen(),
             accounts: Accounts { mode: mode?.value, domains, tag_separator: tag_separator? },
+            tls,
+            plaintext_auth,
             limits: limits?,
             log: log?,
             file: None,
@@ -177,6 +190,47 @@ impl Check<'_> {
             }
         }
         binds
+    }
+
+    /// The same for protocols that are spoken over TCP only.
+    fn addresses(&mut self, key: &Key, usual_port: u16) -> Vec<At<Bind>> {
+        let mut binds = self.binds(key, usual_port);
+        binds.retain(|At { value, place }| {
+            let is_tcp = matches!(value, Bind::Tcp(_));
+            if !is_tcp {
+                let wrong = format!("{value} is a unix socket, and this is spoken over TCP only");
+                let instead = format!("write 127.0.0.1:{usual_port}");
+                self.faults.push(Fault::new(place, key, wrong, instead));
+            }
+            is_tcp
+        });
+        binds
+    }
+
+    /// A path that may be left out; an empty one, as a variable can be, is left out.
+    fn path(&self, key: &Key) -> Option<At<PathBuf>> {
+        let At { value, place } = self.text(key)?;
+        (!value.is_empty()).then(|| At { value: PathBuf::from(value), place })
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let (certificate, private_key) = (&keys::CERTIFICATE, &keys::PRIVATE_KEY);
+        let (here, there, place) = match (self.path(certificate), self.path(private_key)) {
+            (Some(certificate), Some(private_key)) => {
+                return Some(TlsFiles { certificate: certificate.value, private_key: private_key.value });
+            }
+            (None, None) => return None,
+            (Some(At { place, .. }), None) => (certificate, private_key, place),
+            (None, Some(At { place, .. })) => (private_key, certificate, place),
+        };
+        let like = match place {
+            Place::Environment(_) => Place::Environment(there.variable()),
+            _ => Place::Default,
+        };
+        let wrong = format!("is of no use without {}", there.path);
+        let instead = format!("write {} too, or remove it", there.assignment(&like, &there.example));
+        self.faults.push(Fault::new(&place, here, wrong, instead));
+        None
     }
 
     fn choice<T: Copy>(&mut self, key: &Key, choices: &[(&str, T)]) -> Option<At<T>> {

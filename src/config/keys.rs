@@ -104,13 +104,12 @@ impl Key {
         Key { path, kind, default: Some(default), example, due: Due::Now }
     }
 
-    const fn later(
-        path: &'static str,
-        kind: Kind,
-        default: Option<Sample<'static>>,
-        example: Sample<'static>,
-    ) -> Key {
-        Key { path, kind, default, example, due: Due::Later }
+    const fn unset(path: &'static str, kind: Kind, example: Sample<'static>) -> Key {
+        Key { path, kind, default: None, example, due: Due::Now }
+    }
+
+    const fn later(path: &'static str, kind: Kind, off: Sample<'static>) -> Key {
+        Key { path, kind, default: Some(off), example: off, due: Due::Later }
     }
 
     /// The last part of its path, as it stands below its `[table]`.
@@ -156,6 +155,15 @@ pub const SMTP: Key = Key::new(
     Sample::List(&["127.0.0.1:1025"]),
     Sample::List(&["127.0.0.1:1025", "[::1]:1025"]),
 );
+/// Listeners for account holders who send.
+pub const SUBMISSION: Key =
+    Key::new("listen.submission", List, Sample::List(&[]), Sample::List(&["127.0.0.1:587"]));
+/// The same, TLS from the first octet.
+pub const SUBMISSIONS: Key =
+    Key::new("listen.submissions", List, Sample::List(&[]), Sample::List(&["127.0.0.1:465"]));
+/// Listeners for mail servers of ours that hand mail over.
+pub const LMTP: Key =
+    Key::new("listen.lmtp", List, Sample::List(&[]), Sample::List(&["unix:/run/pillarbox/lmtp"]));
 /// Listeners for those who fetch mail.
 pub const POP3: Key = Key::new(
     "listen.pop3",
@@ -163,6 +171,8 @@ pub const POP3: Key = Key::new(
     Sample::List(&["127.0.0.1:1110"]),
     Sample::List(&["127.0.0.1:1110", "[::1]:1110"]),
 );
+/// The same, TLS from the first octet.
+pub const POP3S: Key = Key::new("listen.pop3s", List, Sample::List(&[]), Sample::List(&["127.0.0.1:995"]));
 /// Open or closed.
 pub const MODE: Key = Key::new("accounts.mode", Text, Sample::Text("open"), Sample::Text("closed"));
 /// The domains that are ours.
@@ -173,6 +183,13 @@ pub const ALLOW_OPEN: Key =
     Key::new("accounts.allow_open_on_network", Flag, Sample::Flag(false), Sample::Flag(true));
 /// What separates a tag from a local part.
 pub const TAG_SEPARATOR: Key = Key::new("accounts.tag_separator", Text, Sample::Text("+"), Sample::Text("+"));
+/// The certificate and its chain.
+pub const CERTIFICATE: Key = Key::unset("tls.certificate", Text, Sample::Text("cert.pem"));
+/// The key of the certificate.
+pub const PRIVATE_KEY: Key = Key::unset("tls.private_key", Text, Sample::Text("key.pem"));
+/// Whether passwords may cross the network without TLS.
+pub const ALLOW_PLAINTEXT_AUTH: Key =
+    Key::new("tls.allow_plaintext_auth", Flag, Sample::Flag(false), Sample::Flag(true));
 /// Largest message.
 pub const MESSAGE_SIZE: Key =
     Key::new("limits.message_size", Quantity, Sample::Text("25 MiB"), Sample::Text("25 MiB"));
@@ -206,20 +223,20 @@ pub static ALL: &[Key] = &[
     HOSTNAME,
     DATA_DIR,
     SMTP,
-    Key::later("listen.submission", List, Some(Sample::List(&[])), Sample::List(&[])),
-    Key::later("listen.submissions", List, Some(Sample::List(&[])), Sample::List(&[])),
-    Key::later("listen.lmtp", List, Some(Sample::List(&[])), Sample::List(&[])),
+    SUBMISSION,
+    SUBMISSIONS,
+    LMTP,
     POP3,
-    Key::later("listen.pop3s", List, Some(Sample::List(&[])), Sample::List(&[])),
-    Key::later("listen.http", List, Some(Sample::List(&[])), Sample::List(&[])),
+    POP3S,
+    Key::later("listen.http", List, Sample::List(&[])),
     MODE,
     DOMAINS,
     ALLOW_OPEN,
     TAG_SEPARATOR,
-    Key::later("tls.certificate", Text, None, Sample::Text("cert.pem")),
-    Key::later("tls.private_key", Text, None, Sample::Text("key.pem")),
-    Key::later("tls.allow_plaintext_auth", Flag, Some(Sample::Flag(false)), Sample::Flag(false)),
-    Key::later("http.hosts", List, Some(Sample::List(&[])), Sample::List(&[])),
+    CERTIFICATE,
+    PRIVATE_KEY,
+    ALLOW_PLAINTEXT_AUTH,
+    Key::later("http.hosts", List, Sample::List(&[])),
     MESSAGE_SIZE,
     RECIPIENTS,
     CONNECTIONS,
@@ -228,9 +245,9 @@ pub static ALL: &[Key] = &[
     POP3_TIMEOUT,
     DEFAULT_QUOTA,
     BARE_NEWLINE,
-    Key::later("retention.max_age", Quantity, Some(Sample::Text("off")), Sample::Text("off")),
-    Key::later("retention.max_messages", Quantity, Some(Sample::Text("off")), Sample::Text("off")),
-    Key::later("retention.total_size", Quantity, Some(Sample::Text("off")), Sample::Text("off")),
+    Key::later("retention.max_age", Quantity, Sample::Text("off")),
+    Key::later("retention.max_messages", Quantity, Sample::Text("off")),
+    Key::later("retention.total_size", Quantity, Sample::Text("off")),
     LOG_FORMAT,
     LOG_FILTER,
 ];

@@ -32,6 +32,10 @@ pub struct Config {
     pub listen: Listen,
     /// Whose mail is taken.
     pub accounts: Accounts,
+    /// The certificate and its key; without them there is no TLS.
+    pub tls: Option<TlsFiles>,
+    /// In closed mode: where passwords may come from in the clear.
+    pub plaintext_auth: PlaintextAuth,
     /// Bounds.
     pub limits: Limits,
     /// Log lines.
@@ -47,8 +51,50 @@ pub struct Config {
 pub struct Listen {
     /// For mail from anyone.
     pub smtp: Vec<Bind>,
+    /// For account holders who send.
+    pub submission: Vec<Bind>,
+    /// The same with TLS from the first octet. Then [`Config::tls`] is there.
+    pub submissions: Vec<Bind>,
+    /// For mail servers that hand mail over.
+    pub lmtp: Vec<Bind>,
     /// For those who fetch mail.
     pub pop3: Vec<Bind>,
+    /// The same with TLS from the first octet. Then [`Config::tls`] is there.
+    pub pop3s: Vec<Bind>,
+}
+
+impl Listen {
+    /// Every kind with its name, in the order of the ready line.
+    #[must_use]
+    pub fn kinds(&self) -> [(&'static str, &[Bind]); 6] {
+        [
+            ("smtp", &self.smtp),
+            ("submission", &self.submission),
+            ("submissions", &self.submissions),
+            ("lmtp", &self.lmtp),
+            ("pop3", &self.pop3),
+            ("pop3s", &self.pop3s),
+        ]
+    }
+}
+
+/// Files for TLS, both PEM; relative paths count from the working directory. Whether they are any
+/// good is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's own certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub private_key: PathBuf,
+}
+
+/// Where a password may cross the network without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaintextAuth {
+    /// From this host itself: loopback and unix sockets.
+    LocalOnly,
+    /// From everywhere.
+    Anywhere,
 }
 
 /// Which recipients exist.

@@ -3,7 +3,7 @@
 use super::address::{Address, Sender};
 use super::envelope::Charset;
 use super::ids::QueueId;
-use super::peer::Peer;
+use super::peer::{Peer, Security};
 use bytes::Bytes;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -14,23 +14,45 @@ pub const HOPS_MAX: u32 = 100;
 /// Largest header in octets.
 pub const HEADER_OCTETS_MAX: u64 = 1 << 20;
 
-/// How the client greeted, and so which protocol `Received:` names (RFC 5321 §4.4, RFC 6531 §3.7.3).
+/// How the client greeted, and so which protocol `Received:` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HELO
     Smtp,
     /// EHLO
     Esmtp,
+    /// LHLO
+    Lmtp,
+}
+
+/// Whether the client had logged in when it handed the message over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authenticated {
+    /// It had.
+    Yes,
+    /// It had not.
+    No,
 }
 
 impl Protocol {
-    /// The registered name ("Mail Transmission Types" of the IANA).
+    /// The registered name ("Mail Transmission Types" of the IANA; RFC 5321 §4.4, RFC 3848, RFC 6531
+    /// §3.7.3).
     #[must_use]
-    pub fn name(self, charset: Charset) -> &'static str {
-        match (self, charset) {
-            (_, Charset::Utf8) => "UTF8SMTP",
-            (Protocol::Esmtp, Charset::Ascii) => "ESMTP",
-            (Protocol::Smtp, Charset::Ascii) => "SMTP",
+    pub fn name(self, charset: Charset, security: &Security, authenticated: Authenticated) -> &'static str {
+        // RFC 3848 §1: S for TLS, A for AUTH. There are no such names for a session of HELO.
+        let names = match (self, charset) {
+            (Protocol::Smtp, _) => ["SMTP"; 4],
+            (Protocol::Esmtp, Charset::Ascii) => ["ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"],
+            (Protocol::Lmtp, Charset::Ascii) => ["LMTP", "LMTPS", "LMTPA", "LMTPSA"],
+            (Protocol::Esmtp, Charset::Utf8) => ["UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA"],
+            (Protocol::Lmtp, Charset::Utf8) => ["UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA"],
+        };
+        let [bare, tls, login, both] = names;
+        match (security, authenticated) {
+            (Security::Plain, Authenticated::No) => bare,
+            (Security::Tls(_), Authenticated::No) => tls,
+            (Security::Plain, Authenticated::Yes) => login,
+            (Security::Tls(_), Authenticated::Yes) => both,
         }
     }
 }
@@ -46,6 +68,10 @@ pub struct Hop<'a> {
     pub hostname: &'a str,
     /// The protocol of the session.
     pub protocol: Protocol,
+    /// What protected it.
+    pub security: &'a Security,
+    /// Whether the client had logged in.
+    pub authenticated: Authenticated,
     /// The alphabet of the transaction.
     pub charset: Charset,
     /// The id of the message.
@@ -72,7 +98,7 @@ pub fn head(from: &Sender, to: &Address, hop: &Hop<'_>) -> Bytes {
         text,
         "\r\n\tby {} (Pillarbox) with {} id {}\r\n\tfor <{to}>; {}\r\n",
         hop.hostname,
-        hop.protocol.name(hop.charset),
+        hop.protocol.name(hop.charset, hop.security, hop.authenticated),
         hop.queue_id,
         hop.date,
     );
@@ -156,6 +182,7 @@ impl HeaderScan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::peer::TlsInfo;
 
     fn scan(pieces: &[&[u8]]) -> (u64, u32) {
         let mut scan = HeaderScan::default();
@@ -186,6 +213,28 @@ mod tests {
         assert_eq!(scan(&[b"r\r\n\r\n"]), (5, 0));
     }
 
+    // proves: RFC 3848 §1
+    #[test]
+    fn received_lines_name_the_protocol_as_it_is_registered() {
+        let tls = Security::Tls(TlsInfo { version: "".into(), cipher: "".into(), exporter: None });
+        let ways = [
+            (&Security::Plain, Authenticated::No),
+            (&tls, Authenticated::No),
+            (&Security::Plain, Authenticated::Yes),
+            (&tls, Authenticated::Yes),
+        ];
+        for (protocol, charset, names) in [
+            (Protocol::Smtp, Charset::Ascii, "SMTP SMTP SMTP SMTP"),
+            (Protocol::Esmtp, Charset::Ascii, "ESMTP ESMTPS ESMTPA ESMTPSA"),
+            (Protocol::Lmtp, Charset::Ascii, "LMTP LMTPS LMTPA LMTPSA"),
+            (Protocol::Esmtp, Charset::Utf8, "UTF8SMTP UTF8SMTPS UTF8SMTPA UTF8SMTPSA"),
+            (Protocol::Lmtp, Charset::Utf8, "UTF8LMTP UTF8LMTPS UTF8LMTPA UTF8LMTPSA"),
+        ] {
+            let got = ways.map(|(security, login)| protocol.name(charset, security, login));
+            assert_eq!(got.join(" "), names);
+        }
+    }
+
     #[test]
     fn the_head_names_the_recipient_and_nobody_else() -> Result<(), Box<dyn std::error::Error>> {
         let to = Address::parse("bob+x@example.org")?;
@@ -194,6 +243,8 @@ mod tests {
             peer: Peer::tcp("[::ffff:192.0.2.1]:4000".parse()?),
             hostname: "mx.example.org",
             protocol: Protocol::Esmtp,
+            security: &Security::Plain,
+            authenticated: Authenticated::No,
             charset: Charset::Ascii,
             queue_id: QueueId::from_random(0),
             date: "Tue, 24 Nov 2026 13:00:00 +0000",

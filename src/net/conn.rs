@@ -4,14 +4,14 @@
 //! when the buffer is full.
 
 use super::stream::Stream;
-use super::tls::Keys;
+use super::tls::{self, Keys};
 use crate::mail::peer::TlsInfo;
 use bytes::BytesMut;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::codec::Decoder;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,8 @@ const COMMAND_READ_OCTETS: usize = 2 * 1024;
 const BULK_READ_OCTETS: usize = 32 * 1024;
 /// Octets in the way out that make a driver wait for the peer.
 pub const OUTPUT_OCTETS_MAX: usize = 32 * 1024;
+/// How long a handshake under way may still take when the server stops.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 /// How long, and for how many octets, a closed connection is listened to so that the peer can read
 /// the last reply: closing with unread input would make the kernel throw that reply away.
 const LINGER: Duration = Duration::from_secs(1);
@@ -92,12 +94,40 @@ impl Conn {
     }
 
     /// Sends what is waiting and begins TLS. Octets that came before the handshake are thrown away:
-    /// whoever is on the way may have put them there.
+    /// whoever is on the way may have put them there. Each of the two may take `patience`; a server
+    /// that stops does not wait for handshakes.
     ///
     /// # Errors
-    /// [`ConnError`] when the connection is over.
+    /// [`ConnError`] when the connection is over; after it nothing can be sent any more.
     pub async fn secure(&mut self, keys: &Keys, patience: Duration) -> Result<TlsInfo, ConnError> {
-        todo!("{keys:?} {patience:?}")
+        self.flush(patience).await?;
+        self.input = BytesMut::new();
+        let stream = std::mem::replace(&mut self.stream, Stream::Closed);
+        let ending = self.ending.clone();
+        let stop = async {
+            ending.stop.cancelled().await;
+            sleep(HANDSHAKE_GRACE).await;
+        };
+        let done = tokio::select! {
+            biased;
+            () = ending.cut.cancelled() => return Err(ConnError::Cut),
+            () = stop => return Err(ConnError::Cut),
+            done = timeout(patience, tls::handshake(stream, keys)) => done,
+        };
+        match done {
+            Ok(Ok((stream, info))) => {
+                self.stream = stream;
+                Ok(info)
+            }
+            Ok(Err((reason, stream))) => {
+                // The alert tells the peer what was wrong, if it gets to read it.
+                self.stream = stream;
+                self.part(patience).await;
+                self.stream = Stream::Closed;
+                Err(ConnError::Handshake(reason))
+            }
+            Err(_) => Err(ConnError::Handshake(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// What is to be sent; filled by the driver, sent by the flush rule.
@@ -157,9 +187,12 @@ impl Conn {
                     self.input.reserve(COMMAND_READ_OCTETS / 2);
                 }
             }
-            if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(ConnError::Gone);
-            }
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) => return Err(ConnError::Gone),
+                // TLS whose end was not announced: it may have been cut by somebody on the way.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ConnError::Gone),
+                read => read?,
+            };
             if let Some(frame) = codec.decode(&mut self.input)? {
                 return Ok(frame);
             }
@@ -192,7 +225,13 @@ impl Conn {
         while !self.output.is_empty() {
             self.send_some(patience).await?;
         }
-        Ok(())
+        // TLS may have taken what the network has not.
+        let sent = tokio::select! {
+            biased;
+            () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
+            sent = timeout(patience, self.stream.flush()) => sent,
+        };
+        Ok(sent.map_err(|_| ConnError::Stuck)??)
     }
 
     /// Sends as much of what is waiting as the peer takes at once: a sign of life of a slow peer.
@@ -219,22 +258,34 @@ impl Conn {
     /// [`ConnError`] when the connection was over before.
     pub async fn close(mut self, patience: Duration) -> Result<(), ConnError> {
         self.flush(patience).await?;
-        self.stream.shutdown().await?;
+        self.part(patience).await;
+        Ok(())
+    }
+
+    /// Ends the way out, TLS with its closing alert, and listens for a while to a peer that may not
+    /// have read all of it. It is over whatever comes of that.
+    async fn part(&mut self, patience: Duration) {
         let linger = async {
-            let mut swallowed = 0;
-            while swallowed < LINGER_OCTETS_MAX {
-                self.input.clear();
-                self.input.reserve(COMMAND_READ_OCTETS);
-                match self.stream.read_buf(&mut self.input).await {
-                    Ok(n) if n > 0 => swallowed += n,
-                    _ => break,
-                }
+            if !matches!(timeout(patience, self.stream.shutdown()).await, Ok(Ok(()))) {
+                return;
             }
+            let swallow = async {
+                let mut swallowed = 0;
+                while swallowed < LINGER_OCTETS_MAX {
+                    self.input.clear();
+                    self.input.reserve(COMMAND_READ_OCTETS);
+                    match self.stream.read_buf(&mut self.input).await {
+                        Ok(n) if n > 0 => swallowed += n,
+                        _ => break,
+                    }
+                }
+            };
+            // Time is what it may take; how it ends does not matter.
+            let _ = timeout(LINGER, swallow).await;
         };
         tokio::select! {
             () = self.ending.cut.cancelled() => {}
-            _ = timeout(LINGER, linger) => {}
+            () = linger => {}
         }
-        Ok(())
     }
 }

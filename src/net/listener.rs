@@ -159,13 +159,14 @@ impl Refusals {
 }
 
 /// Accepts on `listener` until `ending.stop`, and runs `session` for each connection on `sessions`.
-/// A connection over the limits is told `refusal` and closed, without a task or a wait.
+/// A connection over the limits is told `refusal` and closed, without a task or a wait; where TLS
+/// begins with the first octet there are no words for it, and it is only closed.
 pub async fn run<F, S>(
     listener: Listener,
     limits: Limits,
     ending: Ending,
     sessions: TaskTracker,
-    refusal: &'static [u8],
+    refusal: Option<&'static [u8]>,
     session: F,
 ) where
     F: Fn(Conn, Peer) -> S,
@@ -206,8 +207,10 @@ pub async fn run<F, S>(
                 if let Some(untold) = refusals.one_more(Instant::now()) {
                     warn!(%peer, limit = limit.key(), untold, "connection refused: too many");
                 }
-                // Best effort: nobody waits for a peer that is being turned away.
-                let _ = stream.try_write(refusal);
+                if let Some(refusal) = refusal {
+                    // Best effort: nobody waits for a peer that is being turned away.
+                    let _ = stream.try_write(refusal);
+                }
             }
         }
     }

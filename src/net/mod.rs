@@ -3,6 +3,7 @@
 //! Knows no protocol. A driver gets a [`conn::Conn`] and asks it for frames.
 
 pub mod bind;
+pub mod certificate;
 pub mod conn;
 pub mod drain;
 pub mod listener;

@@ -11,6 +11,7 @@ use super::reply::Reply;
 use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
 use crate::auth::Auth;
 use crate::auth::outcome::{Denied, Login, Verified};
+use crate::auth::report;
 use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::peer::{Peer, Security};
@@ -20,12 +21,12 @@ use crate::store::Store;
 use crate::store::maildrop::Maildrop;
 use crate::store::outcome::{Error, Expunged};
 use crate::wire::line::Line;
-use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
+use crate::wire::sasl::{Evidence, ScramParameters};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span};
 
 /// How long a peer may take for each piece of the last words.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -214,7 +215,7 @@ impl Driver {
                 PlaintextAuth::LocalOnly if !self.peer.is_local() => Plaintext::Refused,
                 PlaintextAuth::LocalOnly | PlaintextAuth::Anywhere => Plaintext::Allowed,
             },
-            mechanisms: Mechanism::offered(&security).into(),
+            mechanisms: self.context.auth.mechanisms(&security).into(),
             security,
         }
     }
@@ -365,15 +366,7 @@ impl Driver {
     }
 
     fn log_denied(&self, user: &str, denied: &Denied) {
-        let ip = self.peer;
-        match denied {
-            // fail2ban reads this line: its form does not change. The address is last, and the
-            // user name is escaped, so that no name can forge one.
-            Denied::Credentials | Denied::Blocked => {
-                warn!(proto = "pop3", user, reason = "wrong user name or password", %ip, "auth failed");
-            }
-            Denied::Store(fault) => error!(%fault, user, "a login cannot be checked"),
-        }
+        report::refused("pop3", user, denied, &self.peer);
     }
 
     async fn open(&mut self, login: &Login) -> Result<Listing, Refusal> {

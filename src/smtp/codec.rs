@@ -9,8 +9,20 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use tokio_util::codec::Decoder;
 
+/// Longest line of a SASL exchange in octets, its CRLF included; AUTH with an initial response is one.
+pub const SASL_OCTETS_MAX: usize = 12_288;
 /// Most octets that one [`Frame::Data`] is made from.
 const PIECE_OCTETS_MAX: usize = 64 * 1024;
+
+/// What the next line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Awaiting {
+    /// A command.
+    #[default]
+    Command,
+    /// The response to a challenge of SASL.
+    Response,
+}
 
 /// What comes next, when it is not a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +85,7 @@ pub struct Codec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    Line,
+    Line(Awaiting),
     Dot,
     Chunk { left: u64, last: bool },
     Skip { left: u64 },
@@ -87,10 +99,32 @@ impl Codec {
         Codec {
             policy,
             lines: LineScanner::default(),
-            mode: Mode::Line,
+            mode: Mode::Line(Awaiting::Command),
             unstuffer: Unstuffer::new(Transparency::Dots, policy),
             out: BytesMut::new(),
         }
+    }
+
+    /// What follows is a line, and of what kind. Until this is called, lines are commands.
+    pub fn expect(&mut self, awaiting: Awaiting) {
+        self.mode = Mode::Line(awaiting);
+    }
+
+    fn line(&mut self, input: &mut BytesMut, awaiting: Awaiting) -> Option<Frame> {
+        let limit = |start: &[u8]| match awaiting {
+            Awaiting::Command => command_octets_max(start),
+            Awaiting::Response => SASL_OCTETS_MAX,
+        };
+        Some(match self.lines.next_within(input, limit)? {
+            Line::Whole(line) => Frame::Line(line),
+            // Octets of a message follow, and how many cannot be told. A BDAT without a size says
+            // the same, and ends the session before they are read as commands.
+            Line::TooLong | Line::BareNewline if awaiting == Awaiting::Command && begins_with_bdat(input) => {
+                Frame::Line(Bytes::from_static(BDAT))
+            }
+            Line::TooLong => Frame::TooLong,
+            Line::BareNewline => Frame::BareNewline,
+        })
     }
 
     /// What follows is no line.
@@ -151,7 +185,7 @@ impl Codec {
         if self.mode != Mode::Ended {
             return None;
         }
-        self.mode = Mode::Line;
+        self.mode = Mode::Line(Awaiting::Command);
         // A session that waits for a command keeps no buffer that a message has made large.
         self.out = BytesMut::new();
         Some(Frame::End(if self.unstuffer.spoilt() { LineEnds::Bare } else { LineEnds::Sound }))
@@ -159,6 +193,12 @@ impl Codec {
 }
 
 const BDAT: &[u8] = b"BDAT";
+
+/// RFC 4954 §4: AUTH may bring a response that is far longer than a command.
+fn command_octets_max(start: &[u8]) -> usize {
+    let is_auth = start.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH "));
+    if is_auth { SASL_OCTETS_MAX } else { LINE_OCTETS_MAX }
+}
 
 /// Whether the line at the front of `input` is a BDAT.
 fn begins_with_bdat(input: &[u8]) -> bool {
@@ -177,16 +217,7 @@ impl Decoder for Codec {
 
     fn decode(&mut self, input: &mut BytesMut) -> io::Result<Option<Frame>> {
         Ok(match self.mode {
-            Mode::Line => self.lines.next(input, LINE_OCTETS_MAX).map(|line| match line {
-                Line::Whole(line) => Frame::Line(line),
-                // Octets of a message follow, and how many cannot be told. A BDAT without a size says
-                // the same, and ends the session before they are read as commands.
-                Line::TooLong | Line::BareNewline if begins_with_bdat(input) => {
-                    Frame::Line(Bytes::from_static(BDAT))
-                }
-                Line::TooLong => Frame::TooLong,
-                Line::BareNewline => Frame::BareNewline,
-            }),
+            Mode::Line(awaiting) => self.line(input, awaiting),
             Mode::Dot => self.dot(input),
             Mode::Chunk { left, last } => self.chunk(input, left, last),
             Mode::Skip { left } => self.skip(input, left),
@@ -305,6 +336,43 @@ mod tests {
                 input.extend_from_slice(&wire[cut..]);
                 let got = first.or_else(|| codec.decode(&mut input).unwrap());
                 assert_eq!(got.as_ref(), Some(want), "cut at {cut}");
+            }
+        }
+    }
+
+    // proves: RFC 4954 §4
+    #[test]
+    fn the_lines_of_sasl_may_be_long_and_no_others_at_every_cut() {
+        let line =
+            |start: &str, octets: usize| start.to_owned() + &"A".repeat(octets - start.len() - 2) + "\r\n";
+        let decode = |awaiting, wire: &[u8], cut: usize| {
+            let mut codec = Codec::new(BareNewline::Refuse);
+            codec.expect(awaiting);
+            let (mut input, mut whole) = (BytesMut::new(), Vec::new());
+            for part in [&wire[..cut], &wire[cut..]] {
+                input.extend_from_slice(part);
+                while let Some(frame) = codec.decode(&mut input).unwrap() {
+                    codec.expect(Awaiting::Command);
+                    whole.push(matches!(frame, Frame::Line(_)));
+                }
+            }
+            whole
+        };
+        for (awaiting, start, octets_max) in [
+            (Awaiting::Command, "NOOP ", LINE_OCTETS_MAX),
+            (Awaiting::Command, "AUTHOR ", LINE_OCTETS_MAX),
+            (Awaiting::Command, "auth PLAIN ", SASL_OCTETS_MAX),
+            (Awaiting::Response, "", SASL_OCTETS_MAX),
+            (Awaiting::Response, "BDAT=", SASL_OCTETS_MAX),
+        ] {
+            let (fits, too_long) = (line(start, octets_max), line(start, octets_max + 1));
+            for after in [line("NOOP ", LINE_OCTETS_MAX), line("AUTH ", SASL_OCTETS_MAX)] {
+                for cut in [0, 4, 5, 2_047, 2_048, octets_max - 1, octets_max, octets_max + 1] {
+                    let good = [fits.as_bytes(), after.as_bytes()].concat();
+                    assert_eq!(decode(awaiting, &good, cut), [true, true], "{start:?} cut at {cut}");
+                    let bad = [too_long.as_bytes(), after.as_bytes()].concat();
+                    assert_eq!(decode(awaiting, &bad, cut), [false, true], "{start:?} cut at {cut}");
+                }
             }
         }
     }

@@ -5,15 +5,21 @@
 use super::path::{self, Mail, PathError, Rcpt};
 use crate::mail::address::Domain;
 use crate::mail::trace::Protocol;
+use crate::wire::sasl::Mechanism;
+use std::fmt;
 
-/// Longest name in EHLO or HELO, in octets: that of a domain (RFC 5321 §4.5.3.1.2).
+/// Longest name in EHLO, HELO or LHLO, in octets: that of a domain (RFC 5321 §4.5.3.1.2).
 const HELLO_OCTETS_MAX: usize = 255;
 
 /// A command that is well formed; whether it fits the moment is for the session to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// EHLO and HELO
+pub enum Command<'a> {
+    /// EHLO, HELO and LHLO
     Hello(Client),
+    /// STARTTLS (RFC 3207 §4)
+    StartTls,
+    /// AUTH (RFC 4954 §4)
+    Auth(Auth<'a>),
     /// MAIL
     Mail(Mail),
     /// RCPT
@@ -41,8 +47,23 @@ pub enum Command {
 pub struct Client {
     /// Its name: fit for a `Received:` line, but nothing that was checked.
     pub name: Box<str>,
-    /// Whether it said EHLO or HELO.
+    /// Whether it said EHLO, HELO or LHLO.
     pub protocol: Protocol,
+}
+
+/// The arguments of AUTH.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Auth<'a> {
+    /// Which mechanism; `None` is one that this server does not know.
+    pub mechanism: Option<Mechanism>,
+    /// The initial response as it stands there. It may hold a password.
+    pub initial: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
 }
 
 /// The arguments of BDAT.
@@ -91,12 +112,12 @@ pub enum Syntax {
     BadChunk,
 }
 
-impl Command {
+impl Command<'_> {
     /// Reads a line without its CRLF.
     ///
     /// # Errors
     /// What is wrong with it, as a [`Syntax`].
-    pub fn parse(line: &[u8]) -> Result<Command, Syntax> {
+    pub fn parse(line: &[u8]) -> Result<Command<'_>, Syntax> {
         let parsed = printable(line).and_then(|text| {
             let (word, arguments) = text.split_once(' ').unwrap_or((text, ""));
             Verb::read(word)?.command(arguments.trim_start_matches(' '))
@@ -130,6 +151,9 @@ fn printable(line: &[u8]) -> Result<&str, Syntax> {
 enum Verb {
     Ehlo,
     Helo,
+    Lhlo,
+    StartTls,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -147,6 +171,9 @@ enum Verb {
 const VERBS: [(&str, Verb); 34] = [
     ("EHLO", Verb::Ehlo),
     ("HELO", Verb::Helo),
+    ("LHLO", Verb::Lhlo),
+    ("STARTTLS", Verb::StartTls),
+    ("AUTH", Verb::Auth),
     ("MAIL", Verb::Mail),
     ("RCPT", Verb::Rcpt),
     ("DATA", Verb::Data),
@@ -157,8 +184,6 @@ const VERBS: [(&str, Verb); 34] = [
     ("EXPN", Verb::Expn),
     ("HELP", Verb::Help),
     ("QUIT", Verb::Quit),
-    ("AUTH", Verb::NotImplemented),
-    ("STARTTLS", Verb::NotImplemented),
     ("ETRN", Verb::NotImplemented),
     ("ATRN", Verb::NotImplemented),
     ("TURN", Verb::NotImplemented),
@@ -168,7 +193,6 @@ const VERBS: [(&str, Verb); 34] = [
     ("SAML", Verb::NotImplemented),
     ("XCLIENT", Verb::NotImplemented),
     ("XFORWARD", Verb::NotImplemented),
-    ("LHLO", Verb::NotImplemented),
     ("GET", Verb::Web),
     ("POST", Verb::Web),
     ("PUT", Verb::Web),
@@ -188,13 +212,16 @@ impl Verb {
         known.map(|(_, verb)| *verb).ok_or(Syntax::Unknown)
     }
 
-    fn command(self, arguments: &str) -> Result<Command, Syntax> {
-        // RFC 5321 §4.1.1: DATA, RSET and QUIT have no arguments.
+    fn command(self, arguments: &str) -> Result<Command<'_>, Syntax> {
+        // RFC 5321 §4.1.1 and RFC 3207 §4: DATA, RSET, QUIT and STARTTLS have no arguments.
         let alone = |command| if arguments.is_empty() { Ok(command) } else { Err(Syntax::Argument) };
         let with = |command| if arguments.is_empty() { Err(Syntax::NoArgument) } else { Ok(command) };
         match self {
             Verb::Ehlo => hello(Protocol::Esmtp, arguments),
             Verb::Helo => hello(Protocol::Smtp, arguments),
+            Verb::Lhlo => hello(Protocol::Lmtp, arguments),
+            Verb::StartTls => alone(Command::StartTls),
+            Verb::Auth => auth(arguments).map(Command::Auth),
             Verb::Mail => path::mail(after("FROM:", arguments)?).map(Command::Mail),
             Verb::Rcpt => path::rcpt(after("TO:", arguments)?).map(Command::Rcpt),
             Verb::Data => alone(Command::Data),
@@ -222,7 +249,7 @@ fn after<'a>(keyword: &str, arguments: &'a str) -> Result<&'a str, Syntax> {
 /// RFC 5321 §4.1.4 forbids refusing a client for a name that proves wrong, and real clients send
 /// single labels, names with `_` and bare addresses. So any name is taken that cannot be mistaken
 /// for another part of the `Received:` line: no spaces, brackets, quotes, commas or semicolons.
-fn hello(protocol: Protocol, name: &str) -> Result<Command, Syntax> {
+fn hello(protocol: Protocol, name: &str) -> Result<Command<'static>, Syntax> {
     if name.is_empty() {
         return Err(Syntax::NoArgument);
     }
@@ -236,6 +263,14 @@ fn hello(protocol: Protocol, name: &str) -> Result<Command, Syntax> {
         Domain::parse(name).map_err(|_| Syntax::BadName)?.as_str().into()
     };
     Ok(Command::Hello(Client { name, protocol }))
+}
+
+/// RFC 4954 §4: `AUTH mechanism [initial-response]`.
+fn auth(arguments: &str) -> Result<Auth<'_>, Syntax> {
+    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
+    let mechanism = Mechanism::parse(words.next().ok_or(Syntax::NoArgument)?);
+    let initial = words.next().map(str::as_bytes);
+    if words.next().is_some() { Err(Syntax::Argument) } else { Ok(Auth { mechanism, initial }) }
 }
 
 /// RFC 3030 §2: `BDAT size [LAST]`.
@@ -262,7 +297,7 @@ pub fn loggable(line: &[u8]) -> &[u8] {
     let word = line.split(|b| *b == b' ').next().unwrap_or_default();
     let verb = std::str::from_utf8(word).ok().and_then(|word| Verb::read(word).ok());
     match verb {
-        Some(Verb::NotImplemented | Verb::Web) => word,
+        Some(Verb::Auth | Verb::NotImplemented | Verb::Web) => word,
         Some(_) => &line[..line.len().min(OCTETS_MAX)],
         None => b"?",
     }
@@ -273,7 +308,7 @@ mod tests {
     use super::*;
     use crate::mail::address::AddressError;
 
-    fn parse(line: &str) -> Result<Command, Syntax> {
+    fn parse(line: &str) -> Result<Command<'_>, Syntax> {
         Command::parse(line.as_bytes())
     }
 
@@ -286,6 +321,7 @@ mod tests {
 
     // proves: RFC 5321 §2.4
     // proves: RFC 5321 §4.1.1
+    // proves: RFC 3207 §4
     #[test]
     fn verbs_are_read_without_case_and_spaces_at_the_end_do_not_count() {
         for (line, want) in [
@@ -305,8 +341,8 @@ mod tests {
             ("HELP", Ok(Command::Help)),
             ("HELP MAIL", Ok(Command::Help)),
             ("TURN", Err(Syntax::NotImplemented)),
-            ("auth plain AGFsaWNlAHNlY3JldA==", Err(Syntax::NotImplemented)),
-            ("STARTTLS", Err(Syntax::NotImplemented)),
+            ("STARTTLS", Ok(Command::StartTls)),
+            ("STARTTLS now", Err(Syntax::Argument)),
             ("GET / HTTP/1.1", Err(Syntax::Web)),
             ("Host: localhost:1025", Err(Syntax::Web)),
             ("", Err(Syntax::Empty)),
@@ -340,6 +376,8 @@ mod tests {
             ("HELO localhost", Ok("localhost")),
             ("ehlo [127.0.0.1]", Ok("[127.0.0.1]")),
             ("EHLO [IPv6:::1]", Ok("[IPv6:::1]")),
+            ("LHLO mta.example", Ok("mta.example")),
+            ("LHLO", Err(Syntax::NoArgument)),
             ("EHLO 10.0.0.1", Ok("10.0.0.1")),
             ("EHLO my_app-1_default", Ok("my_app-1_default")),
             ("EHLO Bob's-PC", Ok("Bob's-PC")),
@@ -384,6 +422,27 @@ mod tests {
             assert_eq!(parse(line), want, "{line:?}");
         }
         assert_eq!(Command::parse(b"BDAT \xff"), Err(Syntax::BadChunk));
+    }
+
+    #[test]
+    fn auth_names_a_mechanism_and_may_bring_a_response() {
+        let auth = |mechanism, initial: Option<&'static str>| {
+            Ok(Command::Auth(Auth { mechanism, initial: initial.map(str::as_bytes) }))
+        };
+        for (line, want) in [
+            ("AUTH PLAIN", auth(Some(Mechanism::Plain), None)),
+            ("auth plain AGFsaWNlAHNlY3JldA==", auth(Some(Mechanism::Plain), Some("AGFsaWNlAHNlY3JldA=="))),
+            ("AUTH  LOGIN  = ", auth(Some(Mechanism::Login), Some("="))),
+            ("AUTH SCRAM-SHA-256 bix", auth(Some(Mechanism::ScramSha256), Some("bix"))),
+            ("AUTH CRAM-MD5", auth(None, None)),
+            ("AUTH", Err(Syntax::NoArgument)),
+            ("AUTH PLAIN a b", Err(Syntax::Argument)),
+            ("AUTH PLAIN a\0", Err(Syntax::Control)),
+        ] {
+            assert_eq!(parse(line), want, "{line:?}");
+        }
+        let shown = format!("{:?}", parse("AUTH PLAIN AGFsaWNlAHNlY3JldA=="));
+        assert!(shown.contains("Plain") && !shown.contains("AGFs"), "{shown}");
     }
 
     #[test]

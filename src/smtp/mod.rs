@@ -64,8 +64,9 @@
 pub mod codec;
 pub mod command;
 pub mod intake;
-mod offer;
+pub mod offer;
 pub mod path;
 pub mod reply;
+pub mod role;
 pub mod server;
 pub mod session;

@@ -25,7 +25,14 @@ pub struct MailParams {
     pub body: Option<BodyKind>,
     /// `SMTPUTF8` (RFC 6531).
     pub charset: Charset,
+    /// `AUTH=…` (RFC 4954 §5), where AUTH is offered.
+    pub submitter: Option<Submitter>,
 }
+
+/// Somebody's word for who wrote a message. Well formed, and of no effect: this server trusts no
+/// client that far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitter;
 
 impl MailParams {
     /// Whether none was given.
@@ -191,6 +198,8 @@ fn mail_params(text: &str) -> Result<MailParams, Syntax> {
             params.size.replace(size(param.value)?).is_some()
         } else if param.is("BODY") {
             params.body.replace(body_kind(param.value)?).is_some()
+        } else if param.is("AUTH") {
+            params.submitter.replace(submitter(param.value)?).is_some()
         } else if param.is("SMTPUTF8") {
             if param.value.is_some() {
                 return Err(Syntax::BadParameter);
@@ -211,6 +220,22 @@ fn mail_params(text: &str) -> Result<MailParams, Syntax> {
 fn size(value: Option<&str>) -> Result<u64, Syntax> {
     let digits = value.filter(|v| v.bytes().all(|b| b.is_ascii_digit())).ok_or(Syntax::BadParameter)?;
     Ok(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// RFC 4954 §5: `<>` or an address, as xtext (RFC 3461 §4).
+fn submitter(value: Option<&str>) -> Result<Submitter, Syntax> {
+    let mut octets = value.ok_or(Syntax::BadParameter)?.bytes();
+    let is_hex = |digit: Option<u8>| digit.is_some_and(|d| matches!(d, b'0'..=b'9' | b'A'..=b'F'));
+    while let Some(octet) = octets.next() {
+        let sound = match octet {
+            b'+' => is_hex(octets.next()) && is_hex(octets.next()),
+            other => other.is_ascii_graphic(),
+        };
+        if !sound {
+            return Err(Syntax::BadParameter);
+        }
+    }
+    Ok(Submitter)
 }
 
 /// RFC 6152 §2. `BINARYMIME` (RFC 3030 §3) is not offered, and so not known.
@@ -330,7 +355,13 @@ mod tests {
             (" SMTPUTF8=1", Err(Syntax::BadParameter)),
             (" SMTPUTF8 SMTPUTF8", Err(Syntax::RepeatedParameter)),
             (" RET=HDRS", Err(Syntax::UnknownParameter)),
-            (" AUTH=<>", Err(Syntax::UnknownParameter)),
+            (" AUTH=<>", Ok(MailParams { submitter: Some(Submitter), ..none.clone() })),
+            (" auth=e+3Dmc2@x.org", Ok(MailParams { submitter: Some(Submitter), ..none.clone() })),
+            (" AUTH=a+3", Err(Syntax::BadParameter)),
+            (" AUTH=a+3d", Err(Syntax::BadParameter)),
+            (" AUTH=\u{fc}", Err(Syntax::BadParameter)),
+            (" AUTH", Err(Syntax::BadParameter)),
+            (" AUTH=<> AUTH=<>", Err(Syntax::RepeatedParameter)),
             (" =1", Err(Syntax::BadParameter)),
             (" -X", Err(Syntax::BadParameter)),
             (" X=a=b", Err(Syntax::BadParameter)),

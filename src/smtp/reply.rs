@@ -2,11 +2,13 @@
 //!
 //! No other file can make a [`Reply`], so this one shows, and one test holds, all there is to say.
 //! RFC 2034 §4: the enhanced code stands in every 2xx, 4xx and 5xx reply but the greeting and the
-//! answers to EHLO and HELO. Codes: RFC 5321 §4.2.3, RFC 3463 with its IANA registry.
+//! answers to EHLO, HELO and LHLO. Codes: RFC 5321 §4.2.3, RFC 3463 with its IANA registry.
 
 use super::command::Syntax;
+use super::role::{Hello, Role};
 use super::session::BodyFault;
 use crate::store::outcome::{Error, Receipt};
+use crate::wire::sasl::Fault;
 use bytes::{BufMut, BytesMut};
 use std::borrow::Cow;
 
@@ -39,17 +41,32 @@ impl Reply {
     pub(super) const RECIPIENT_OK: Reply = fixed(250, "2.1.5", "recipient ok");
     pub(super) const SEND_DATA: Reply = fixed(354, "", "send the message, end it with CRLF.CRLF");
     pub(super) const BYE: Reply = fixed(221, "2.0.0", "bye");
-    pub(super) const HELP: Reply = fixed(
-        214,
-        "2.0.0",
-        "commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n\
-         how they work: RFC 5321, https://www.rfc-editor.org/rfc/rfc5321",
-    );
     pub(super) const NOT_VERIFIED: Reply =
         fixed(252, "2.5.2", "cannot tell, send a message and see whether its recipient is accepted");
     pub(super) const NO_LISTS: Reply = fixed(502, "5.5.1", "lists are not expanded here");
 
-    pub(super) const HELLO_FIRST: Reply = fixed(503, "5.5.1", "send EHLO or HELO first");
+    pub(super) const TLS_NEXT: Reply = fixed(220, "2.0.0", "begin TLS now");
+    pub(super) const ENCRYPTED: Reply = fixed(503, "5.5.1", "this connection is encrypted already");
+    pub(super) const NOT_OFFERED: Reply = fixed(502, "5.5.1", "not offered here");
+
+    pub(super) const LOGGED_IN: Reply = fixed(235, "2.7.0", "logged in");
+    pub(super) const LOGGED_IN_BEFORE: Reply = fixed(503, "5.5.1", "logged in already");
+    pub(super) const NO_AUTH_NOW: Reply =
+        fixed(503, "5.5.1", "a transaction is under way, send AUTH before or after it");
+    pub(super) const NO_MECHANISM: Reply = fixed(504, "5.5.4", "no such mechanism here, EHLO lists them");
+    pub(super) const RESPONSE_TOO_LONG: Reply = fixed(500, "5.5.6", "the response is too long");
+    pub(super) const ENCRYPT_FIRST: Reply =
+        fixed(538, "5.7.11", "no login without TLS here, send STARTTLS first or connect with TLS");
+    /// The same for an unknown account and a wrong password.
+    pub(super) const DENIED: Reply = fixed(535, "5.7.8", "wrong user name or password");
+    pub(super) const TOO_MANY_LOGINS: Reply = fixed(421, "4.7.0", "too many failed logins, try again later");
+    pub(super) const TLS_FIRST: Reply = fixed(530, "5.7.0", "must issue a STARTTLS command first, then AUTH");
+    pub(super) const AUTH_FIRST: Reply =
+        fixed(530, "5.7.0", "authentication required, send AUTH before MAIL");
+    pub(super) const NOT_YOURS: Reply =
+        fixed(550, "5.7.1", "the address is not yours to send from; it has to be one of your account");
+
+    pub(super) const EHLO_FIRST: Reply = fixed(503, "5.5.1", "send EHLO first");
     pub(super) const MAIL_FIRST: Reply = fixed(503, "5.5.1", "send MAIL first");
     pub(super) const RCPT_FIRST: Reply = fixed(503, "5.5.1", "send RCPT first");
     pub(super) const NESTED_MAIL: Reply =
@@ -57,6 +74,8 @@ impl Reply {
     pub(super) const IN_CHUNKS: Reply =
         fixed(503, "5.5.1", "a message is under way in chunks, send BDAT or RSET");
     pub(super) const NO_VALID_RECIPIENTS: Reply = fixed(554, "5.5.1", "no recipient was accepted");
+    /// RFC 2033 wants another code.
+    pub(super) const NO_LMTP_RECIPIENTS: Reply = fixed(503, "5.5.1", "no recipient was accepted");
 
     pub(super) const EHLO_FOR_PARAMETERS: Reply =
         fixed(555, "5.5.4", "parameters need EHLO, and this session began with HELO");
@@ -80,11 +99,68 @@ impl Reply {
     pub(super) const CONFUSED: Reply = fixed(421, "4.3.0", "internal error, closing");
 
     /// The first words of a session (RFC 5321 §4.2). They tell no version.
-    pub(super) fn greeting(hostname: &str) -> Reply {
-        told(220, "", format!("{hostname} ESMTP Pillarbox"))
+    pub(super) fn greeting(hostname: &str, role: Role) -> Reply {
+        told(220, "", format!("{hostname} {} Pillarbox", role.rules().greeting))
     }
 
-    /// The answer to EHLO or HELO: the server's name, then a line for each extension.
+    /// To HELP.
+    pub(super) fn help(hello: Hello) -> Reply {
+        match hello {
+            Hello::Smtp => fixed(
+                214,
+                "2.0.0",
+                "commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n\
+                 how they work: RFC 5321, https://www.rfc-editor.org/rfc/rfc5321",
+            ),
+            Hello::Lmtp => fixed(
+                214,
+                "2.0.0",
+                "commands: LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n\
+                 how they work: RFC 2033, https://www.rfc-editor.org/rfc/rfc2033",
+            ),
+        }
+    }
+
+    /// To a command that has to wait for the greeting of the client.
+    pub(super) fn hello_first(hello: Hello) -> Reply {
+        match hello {
+            Hello::Smtp => fixed(503, "5.5.1", "send EHLO or HELO first"),
+            Hello::Lmtp => fixed(503, "5.5.1", "send LHLO first"),
+        }
+    }
+
+    /// To a greeting of the other protocol.
+    pub(super) fn other_hello(hello: Hello) -> Reply {
+        match hello {
+            Hello::Smtp => Reply::NOT_OFFERED,
+            // RFC 2033 §4.1: EHLO and HELO are answered with 500.
+            Hello::Lmtp => fixed(500, "5.5.1", "this is LMTP, send LHLO"),
+        }
+    }
+
+    /// A challenge of SASL, in base64 already.
+    pub(super) fn challenge(base64: String) -> Reply {
+        told(334, "", base64)
+    }
+
+    /// To an exchange of SASL that ended without a verdict.
+    pub(super) fn exchange(fault: Fault) -> Reply {
+        match fault {
+            Fault::Cancelled => fixed(501, "5.7.0", "login cancelled"),
+            Fault::NotBase64 => fixed(501, "5.5.2", "this is not base64"),
+            Fault::Malformed => fixed(501, "5.5.2", "this is not what the mechanism asks for"),
+            Fault::ChannelBinding => {
+                fixed(535, "5.7.8", "the channel binding is not that of this connection")
+            }
+        }
+    }
+
+    /// To a login that could not be checked. As every trouble of the store, it may pass.
+    pub(super) fn login_trouble() -> Reply {
+        fixed(454, "4.7.0", "logins cannot be checked at the moment, try again later")
+    }
+
+    /// The answer to EHLO, HELO or LHLO: the server's name, then a line for each extension.
     pub(super) fn hello(hostname: &str, extensions: &[String]) -> Reply {
         let mut text = hostname.to_owned();
         for extension in extensions {
@@ -148,7 +224,7 @@ impl Reply {
             Syntax::Control => fixed(500, "5.5.2", "a command has no control characters"),
             Syntax::NotUtf8 => fixed(500, "5.5.2", "a command is ASCII or UTF-8"),
             Syntax::Unknown => fixed(500, "5.5.2", "no such command"),
-            Syntax::NotImplemented => fixed(502, "5.5.1", "not offered here"),
+            Syntax::NotImplemented => Reply::NOT_OFFERED,
             Syntax::Web => fixed(421, "4.7.0", "this is a mail server, closing"),
             Syntax::NoArgument => fixed(501, "5.5.4", "the argument is missing"),
             Syntax::Argument => fixed(501, "5.5.4", "the command takes no argument"),
@@ -259,15 +335,36 @@ mod tests {
             Reply::RECIPIENT_OK,
             Reply::SEND_DATA,
             Reply::BYE,
-            Reply::HELP,
             Reply::NOT_VERIFIED,
             Reply::NO_LISTS,
-            Reply::HELLO_FIRST,
+            Reply::help(Hello::Smtp),
+            Reply::help(Hello::Lmtp),
+            Reply::TLS_NEXT,
+            Reply::ENCRYPTED,
+            Reply::NOT_OFFERED,
+            Reply::LOGGED_IN,
+            Reply::LOGGED_IN_BEFORE,
+            Reply::NO_AUTH_NOW,
+            Reply::NO_MECHANISM,
+            Reply::RESPONSE_TOO_LONG,
+            Reply::ENCRYPT_FIRST,
+            Reply::DENIED,
+            Reply::TOO_MANY_LOGINS,
+            Reply::TLS_FIRST,
+            Reply::AUTH_FIRST,
+            Reply::NOT_YOURS,
+            Reply::challenge("VXNlcm5hbWU6".into()),
+            Reply::login_trouble(),
+            Reply::hello_first(Hello::Smtp),
+            Reply::hello_first(Hello::Lmtp),
+            Reply::other_hello(Hello::Lmtp),
+            Reply::EHLO_FIRST,
             Reply::MAIL_FIRST,
             Reply::RCPT_FIRST,
             Reply::NESTED_MAIL,
             Reply::IN_CHUNKS,
             Reply::NO_VALID_RECIPIENTS,
+            Reply::NO_LMTP_RECIPIENTS,
             Reply::EHLO_FOR_PARAMETERS,
             Reply::NEEDS_SMTPUTF8,
             Reply::NOT_OURS,
@@ -280,7 +377,7 @@ mod tests {
             Reply::STOPPING,
             Reply::TIMEOUT,
             Reply::CONFUSED,
-            Reply::greeting("mx.example.org"),
+            Reply::greeting("mx.example.org", Role::Mx),
             Reply::hello("mx.example.org", &["PIPELINING".into(), "8BITMIME".into()]),
             Reply::accepted(&Receipt::pretended(QueueId::from_random(0))),
             Reply::chunk_taken(u64::MAX),
@@ -288,6 +385,8 @@ mod tests {
         ];
         all.extend(errors.iter().map(Reply::trouble));
         all.extend(faults.iter().map(|fault| Reply::fault(fault, u64::MAX)));
+        let exchange = [Fault::Cancelled, Fault::NotBase64, Fault::Malformed, Fault::ChannelBinding];
+        all.extend(exchange.map(Reply::exchange));
         all.extend(syntax.iter().map(Reply::syntax));
         all
     }
@@ -303,7 +402,7 @@ mod tests {
                 assert!(reply.enhanced.starts_with(&format!("{class}.")), "{reply:?}");
                 assert_eq!(reply.enhanced.split('.').filter(|n| n.parse::<u16>().is_ok()).count(), 3);
             } else {
-                assert!(matches!(reply.code, 220 | 250 | 354), "{reply:?}");
+                assert!(matches!(reply.code, 220 | 250 | 334 | 354), "{reply:?}");
             }
             let text = wire(&reply);
             let lines: Vec<&str> = text.split_terminator("\r\n").collect();
@@ -319,10 +418,16 @@ mod tests {
     fn replies_look_as_the_standard_wants_them() {
         let receipt = Receipt::pretended(QueueId::from_random(0));
         assert_eq!(wire(&Reply::accepted(&receipt)), "250 2.0.0 queued as 000000000000\r\n");
-        assert_eq!(wire(&Reply::greeting("mx.example.org")), "220 mx.example.org ESMTP Pillarbox\r\n");
+        assert_eq!(
+            wire(&Reply::greeting("mx.example.org", Role::Submission)),
+            "220 mx.example.org ESMTP Pillarbox\r\n"
+        );
+        let greeting = Reply::greeting("mx.example.org", Role::Lmtp);
+        assert_eq!(wire(&greeting), "220 mx.example.org LMTP Pillarbox\r\n");
+        assert_eq!(wire(&Reply::challenge(String::new())), "334 \r\n");
         let ehlo = Reply::hello("mx.example.org", &["PIPELINING".into(), "SIZE 10".into()]);
         assert_eq!(wire(&ehlo), "250-mx.example.org\r\n250-PIPELINING\r\n250 SIZE 10\r\n");
-        assert!(wire(&Reply::HELP).starts_with("214-2.0.0 commands"));
+        assert!(wire(&Reply::help(Hello::Smtp)).starts_with("214-2.0.0 commands"));
         assert_eq!(wire(&Reply::trouble(&Error::DiskFull)).split(' ').nth(1), Some("4.3.1"));
         assert!(TOO_MANY_CONNECTIONS.starts_with(b"421 4.7.0 ") && TOO_MANY_CONNECTIONS.ends_with(b"\r\n"));
     }

@@ -3,31 +3,35 @@
 //! It carries lines and messages to the session, questions to the store, and replies to the peer,
 //! and it writes the log. What is allowed when is for the session to know.
 
-use super::codec::{Codec, Frame, Framing, LineEnds};
-use super::command::{Client, loggable};
+mod delivery;
+mod login;
+
+use super::codec::{Awaiting, Codec, Frame, Framing, LineEnds};
+use super::command::loggable;
 use super::intake::{Budget, Intake, Kept, Share};
+use super::offer::{Offer, Plaintext, StartTls};
+use super::reply::Reply;
+use super::role::{Role, Senders};
 use super::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
-use crate::mail::address::MailboxName;
+use crate::auth::Auth;
 use crate::mail::body::Body;
-use crate::mail::envelope::{Delivery, Envelope, MailboxCopy};
-use crate::mail::ids::QueueId;
-use crate::mail::peer::Peer;
-use crate::mail::trace::{self, Hop};
+use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, Waiting};
+use crate::net::tls::{Encryption, Keys, PlaintextAuth};
 use crate::store::Store;
-use crate::store::outcome::{Error, Receipt};
+use crate::store::accounts::Mode;
+use crate::store::outcome::Error;
 use crate::store::staging::Staging;
 use crate::wire::dot::BareNewline;
-use jiff::fmt::rfc2822::DateTimePrinter;
-use jiff::{Timestamp, tz::TimeZone};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 /// Memory that all messages that come in may hold together, in octets.
 pub const BUDGET_OCTETS: usize = 32 * 1024 * 1024;
+/// How long a peer may take for a handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(30);
 /// A message has to come at least this fast, in octets a second, once [`Context::timeout`] was
 /// spent on waiting for it.
 const PACE_OCTETS_MIN: u64 = 512;
@@ -40,8 +44,16 @@ const REFUSALS_LOGGED_MAX: u32 = 100;
 pub struct Context {
     /// The mailboxes.
     pub store: Store,
-    /// What the server is called and what it allows.
+    /// Who may log in.
+    pub auth: Auth,
+    /// What the server is called, what the listener is for, and what it allows.
     pub terms: Arc<Terms>,
+    /// Whether passwords are checked.
+    pub mode: Mode,
+    /// When TLS begins.
+    pub encryption: Encryption,
+    /// Where a login may do without TLS. In open mode, whose passwords mean nothing, everywhere.
+    pub plaintext_auth: PlaintextAuth,
     /// How long a session may wait for a command or for the next octets of a message.
     pub timeout: Duration,
     /// What becomes of a bare CR or LF.
@@ -54,15 +66,24 @@ pub struct Context {
 pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
     static SESSIONS: AtomicU64 = AtomicU64::new(1);
     let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-    let span = info_span!("smtp", session = id, %peer);
+    let span = span(context.terms.role, id, peer);
     let session = async {
         debug!("session begins");
         match Driver::new(conn, peer, &context).run().await {
             Ok(()) => debug!("session ends"),
+            Err(reason @ ConnError::Handshake(_)) => info!(%reason, "session ends"),
             Err(reason) => debug!(%reason, "session ends"),
         }
     };
     session.instrument(span).await;
+}
+
+fn span(role: Role, session: u64, peer: Peer) -> Span {
+    match role {
+        Role::Mx => info_span!("smtp", session, %peer),
+        Role::Submission => info_span!("submission", session, %peer),
+        Role::Lmtp => info_span!("lmtp", session, %peer),
+    }
 }
 
 struct Driver<'a> {
@@ -109,24 +130,34 @@ impl<'a> Driver<'a> {
     }
 
     async fn run(mut self) -> Result<(), ConnError> {
-        let (mut session, greeting) = Session::new(self.context.terms.clone());
+        let security = match self.context.encryption.clone() {
+            Encryption::FromStart(keys) => self.secure(&keys).await?,
+            Encryption::Off | Encryption::OnRequest(_) => Security::Plain,
+        };
+        if self.is_shut_out() {
+            Reply::TOO_MANY_LOGINS.encode(self.conn.output());
+            return self.conn.close(self.context.timeout).await;
+        }
+        let (mut session, greeting) = Session::new(self.context.terms.clone(), self.offer(security));
         greeting.encode(self.conn.output());
-        let mut next = Next::Read;
+        let mut next = Next::Read(Awaiting::Command);
         let mut topic = Topic::Other("greeting");
         loop {
             let step = match next {
-                Next::Read => {
+                Next::Read(awaiting) => {
+                    self.codec.expect(awaiting);
                     // Between two chunks a message is under way: a stopping server lets it finish.
                     let waiting = if session.is_receiving() { Waiting::Message } else { Waiting::Command };
                     let got = self.conn.frame(&mut self.codec, waiting, self.context.timeout).await?;
-                    topic = Topic::of(&got);
+                    topic = Topic::of(&got, awaiting);
                     session.step(event(&got))
                 }
                 Next::Body(framing) => session.step(self.body(framing).await?),
                 Next::Ask(question) => {
-                    let answer = self.answer(question, session.client()).await;
+                    let answer = self.answer(question, &session).await;
                     session.step(Event::Answer(answer))
                 }
+                Next::StartTls => session.step(self.start_tls().await?),
                 Next::Close => return self.conn.close(self.context.timeout).await,
             };
             if !session.is_receiving() {
@@ -136,6 +167,44 @@ impl<'a> Driver<'a> {
             self.conn.relieve(self.context.timeout).await?;
             next = step.next;
         }
+    }
+
+    /// Whether it is of no use to let the peer begin: it would have to log in, and may not.
+    fn is_shut_out(&self) -> bool {
+        let Context { terms, auth, .. } = self.context;
+        terms.role.rules().senders == Senders::Accounts && auth.is_blocked(&self.peer)
+    }
+
+    /// What can be done under `security`.
+    fn offer(&self, security: Security) -> Offer {
+        let Context { auth, terms, mode, encryption, plaintext_auth, .. } = self.context;
+        Offer {
+            start_tls: match encryption {
+                Encryption::OnRequest(_) => StartTls::Possible,
+                Encryption::Off | Encryption::FromStart(_) => StartTls::Impossible,
+            },
+            plaintext: match (mode, plaintext_auth) {
+                (Mode::Closed, PlaintextAuth::LocalOnly) if !self.peer.is_local() => Plaintext::Refused,
+                _ => Plaintext::Allowed,
+            },
+            mechanisms: login::mechanisms(terms.role, *mode, auth.mechanisms(&security)),
+            security,
+        }
+    }
+
+    async fn start_tls(&mut self) -> Result<Event<'static>, ConnError> {
+        // The session asks for this only where it was told that there are keys.
+        let Encryption::OnRequest(keys) = self.context.encryption.clone() else { return Ok(Event::Skipped) };
+        let security = self.secure(&keys).await?;
+        // Nothing that came before the handshake counts after it, half lines included.
+        self.codec = Codec::new(self.context.bare_newline);
+        Ok(Event::Secured(self.offer(security)))
+    }
+
+    async fn secure(&mut self, keys: &Keys) -> Result<Security, ConnError> {
+        let info = self.conn.secure(keys, HANDSHAKE_PATIENCE.min(self.context.timeout)).await?;
+        debug!(version = %info.version, cipher = %info.cipher, "encrypted");
+        Ok(Security::Tls(info))
     }
 
     /// Puts the replies of a step into the way out; refusals go to the log too.
@@ -234,58 +303,35 @@ impl<'a> Driver<'a> {
 
     /// Answers a question of the session. Never raced against the peer or the clock: what the store
     /// has begun it does, and the peer has to hear of it.
-    async fn answer(&mut self, question: Ask, client: Option<&Client>) -> Answer {
+    async fn answer(&mut self, question: Ask, session: &Session) -> Answer {
+        let store = &self.context.store;
         match question {
             Ask::Route(to, octets) => {
-                let route = self.context.store.route(&to, octets).await;
+                let route = store.route(&to, octets).await;
                 Answer::Route(route.inspect_err(|error| {
                     warn!(to = to.to_string(), %error, "recipient not looked up");
                 }))
             }
+            Ask::MaySend(login, from) => {
+                let allowed = store.may_send_as(login.mailbox(), &from).await;
+                Answer::MaySend(allowed.inspect_err(|error| {
+                    warn!(from = from.to_string(), %error, "sender not looked up");
+                }))
+            }
             Ask::Deliver(envelope, body) => {
-                let kept = self.deliver(&envelope, body, client).await;
+                let kept = self.deliver(&envelope, body, session).await;
                 self.held = None;
                 Answer::Deliver(kept)
             }
+            Ask::DeliverEach(envelope, body) => {
+                let kept = self.deliver_each(envelope, body, session).await;
+                self.held = None;
+                Answer::DeliverEach(kept)
+            }
+            Ask::Nonce => Answer::Nonce(login::nonce()),
+            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user).await),
+            Ask::Check(evidence) => Answer::Check(self.check(&evidence, session).await),
         }
-    }
-
-    async fn deliver(
-        &self,
-        envelope: &Envelope,
-        body: Body,
-        client: Option<&Client>,
-    ) -> Result<Receipt, Error> {
-        let began = Instant::now();
-        let bits = getrandom::u64()
-            .map_err(|error| Error::Unavailable(format!("the system gives no random numbers: {error}")))?;
-        let client = client.ok_or_else(|| Error::Unavailable("a message without a client".into()))?;
-        let queue_id = QueueId::from_random(bits);
-        let octets = body.octets();
-        let hop = Hop {
-            helo: &client.name,
-            peer: self.peer,
-            hostname: &self.context.terms.hostname,
-            protocol: client.protocol,
-            charset: envelope.charset,
-            queue_id,
-            date: &date(),
-        };
-        let delivery = Delivery { queue_id, body, copies: copies(envelope, &hop) };
-        let receipt = self.context.store.deliver(delivery).await.inspect_err(|error| {
-            warn!(%queue_id, from = envelope.from.to_string(), octets, %error, "message not kept");
-        })?;
-        info!(
-            %queue_id,
-            from = envelope.from.to_string(),
-            to = envelope.recipients.len(),
-            octets,
-            protocol = client.protocol.name(envelope.charset),
-            peer = %self.peer,
-            ms = began.elapsed().as_millis() as u64,
-            "message accepted"
-        );
-        Ok(receipt)
     }
 }
 
@@ -322,26 +368,6 @@ async fn push(staging: &mut Option<Staging>, slice: bytes::Bytes, store: &Store)
     staging.push(slice).await
 }
 
-/// One copy for each mailbox, with the trace lines of the first recipient that leads there: who is
-/// named twice, directly or through an alias, gets the message once.
-fn copies(envelope: &Envelope, hop: &Hop<'_>) -> Vec<MailboxCopy> {
-    let mut seen: HashSet<&MailboxName> = HashSet::new();
-    let mut copies = Vec::new();
-    for recipient in &envelope.recipients {
-        for mailbox in recipient.mailboxes.iter().filter(|mailbox| seen.insert(mailbox)) {
-            let head = trace::head(&envelope.from, &recipient.address, hop);
-            copies.push(MailboxCopy { mailbox: mailbox.clone(), head });
-        }
-    }
-    copies
-}
-
-/// Now, as RFC 5322 §3.3 writes it, in UTC. Empty if the year has five digits.
-fn date() -> String {
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
-    DateTimePrinter::new().zoned_to_string(&now).unwrap_or_default()
-}
-
 fn event(got: &Got<Frame>) -> Event<'_> {
     match got {
         Got::Frame(Frame::Line(line)) => Event::Line(line),
@@ -355,8 +381,9 @@ fn event(got: &Got<Frame>) -> Event<'_> {
 }
 
 impl Topic {
-    fn of(got: &Got<Frame>) -> Topic {
+    fn of(got: &Got<Frame>, awaiting: Awaiting) -> Topic {
         match got {
+            Got::Frame(_) if awaiting == Awaiting::Response => Topic::Other("a response in AUTH"),
             Got::Frame(Frame::Line(line)) => Topic::Line(line.clone()),
             Got::Frame(_) => Topic::Other("a line that cannot be read"),
             Got::TimedOut => Topic::Other("silence"),
@@ -398,57 +425,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::address::{Address, Sender};
-    use crate::mail::envelope::{Charset, Recipient};
-    use crate::mail::trace::Protocol;
-
-    fn recipient(address: &str, mailboxes: &[&str]) -> Recipient {
-        let parse = |text: &str| Address::parse(text).unwrap();
-        Recipient {
-            address: parse(address),
-            mailboxes: mailboxes.iter().map(|name| parse(name).name()).collect(),
-        }
-    }
-
-    #[test]
-    fn nobody_gets_a_message_twice() {
-        let envelope = Envelope {
-            from: Sender::Null,
-            recipients: vec![
-                recipient("team@x.org", &["alice@x.org", "bob@x.org"]),
-                recipient("Alice@x.org", &["alice@x.org"]),
-                recipient("carol@x.org", &["carol@x.org"]),
-            ],
-            declared_octets: None,
-            charset: Charset::Ascii,
-        };
-        let hop = Hop {
-            helo: "client.example",
-            peer: Peer::Unix,
-            hostname: "mx.example.org",
-            protocol: Protocol::Esmtp,
-            charset: Charset::Ascii,
-            queue_id: QueueId::from_random(0),
-            date: "Tue, 24 Nov 2026 13:00:00 +0000",
-        };
-        let copies = copies(&envelope, &hop);
-        let to: Vec<(String, bool)> = copies
-            .iter()
-            .map(|copy| {
-                let head = String::from_utf8(copy.head.to_vec()).unwrap();
-                (copy.mailbox.to_string(), head.contains("Delivered-To: team@x.org\r\n"))
-            })
-            .collect();
-        let want = [("alice@x.org", true), ("bob@x.org", true), ("carol@x.org", false)];
-        assert_eq!(to, want.map(|(name, team)| (name.to_owned(), team)));
-    }
-
-    #[test]
-    fn dates_are_those_of_mail() {
-        let now = date();
-        assert!(now.ends_with(" +0000"), "{now}");
-        assert_eq!(now.split(' ').count(), 6, "{now}");
-    }
 
     #[test]
     fn a_message_that_drips_is_given_up_and_a_slow_one_is_not() {

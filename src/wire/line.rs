@@ -42,8 +42,15 @@ enum State {
 impl LineScanner {
     /// Takes the next line off the front of `input`; `None` when more octets are needed.
     pub fn next(&mut self, input: &mut BytesMut, octets_max: usize) -> Option<Line> {
+        self.next_within(input, |_| octets_max)
+    }
+
+    /// The same where the limit depends on how the line begins. `limit` is asked for each line anew:
+    /// what is swallowed before it says nothing of it.
+    pub fn next_within(&mut self, input: &mut BytesMut, limit: impl Fn(&[u8]) -> usize) -> Option<Line> {
         loop {
             let found = self.find_end(input);
+            let octets_max = limit(input);
             match (self.state, found) {
                 (State::Swallowing, Some(End::CrLf(at))) => {
                     self.take(input, at + 2, State::Reading);

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 
 const MESSAGE: &str = "From: ann@example.org\r\nTo: bob@example.org\r\nSubject: secret\r\n\
-                       Date: Tue, 24 Nov 2026 13:00:00 +0000\r\nMessage-ID: <s@example.org>\r\n\r\nover TLS\r\n";
+                       Date: Tue, 24 Nov 2026 13:00:00 +0000\r\nMessage-ID: <s@example.org>\r\n\r\n\
+                       over TLS\r\n";
 
 /// Each way to send, once: after it Bob has one message more, and how it came is told in its trace.
 fn check(world: &World, sent: &mut usize, what: &str) {

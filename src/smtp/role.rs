@@ -1,0 +1,115 @@
+//! What a listener is for, as a table of the differences. Everything else is the same for all.
+
+use super::command::Client;
+use crate::mail::trace::Protocol;
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Mail from anyone for the mailboxes of this server (RFC 5321).
+    Mx,
+    /// Mail from account holders (RFC 6409).
+    Submission,
+    /// Mail that another mail server of the same house hands over (RFC 2033).
+    Lmtp,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What it is called in the log.
+    pub name: &'static str,
+    /// The word for the protocol in the greeting.
+    pub greeting: &'static str,
+    /// How a session has to begin.
+    pub hello: Hello,
+    /// Whether AUTH is there.
+    pub logins: Logins,
+    /// Who may send.
+    pub senders: Senders,
+    /// What is said at the end of a message.
+    pub verdict: Verdict,
+}
+
+/// How a session has to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hello {
+    /// With EHLO or HELO.
+    Smtp,
+    /// With LHLO.
+    Lmtp,
+}
+
+/// Whether AUTH is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logins {
+    /// Never.
+    Never,
+    /// In open mode alone, for programs that insist on it; it opens nothing.
+    OpenMode,
+    /// Always.
+    Always,
+}
+
+/// Who may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// Anyone, in the name of anyone.
+    Anyone,
+    /// Who has logged in, from its own addresses. In open mode too: a program that forgets AUTH is
+    /// found out before its users are.
+    Accounts,
+}
+
+/// What is said at the end of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// One reply: kept for all recipients or for none.
+    One,
+    /// One reply for each recipient that was accepted, in order.
+    EachRecipient,
+}
+
+impl Role {
+    /// What is different for this one.
+    #[must_use]
+    pub const fn rules(self) -> Rules {
+        match self {
+            Role::Mx => Rules {
+                name: "smtp",
+                greeting: "ESMTP",
+                hello: Hello::Smtp,
+                logins: Logins::OpenMode,
+                senders: Senders::Anyone,
+                verdict: Verdict::One,
+            },
+            Role::Submission => Rules {
+                name: "submission",
+                greeting: "ESMTP",
+                hello: Hello::Smtp,
+                logins: Logins::Always,
+                senders: Senders::Accounts,
+                verdict: Verdict::One,
+            },
+            Role::Lmtp => Rules {
+                name: "lmtp",
+                greeting: "LMTP",
+                hello: Hello::Lmtp,
+                logins: Logins::Never,
+                senders: Senders::Anyone,
+                verdict: Verdict::EachRecipient,
+            },
+        }
+    }
+}
+
+impl Hello {
+    /// Whether a client that greets so may.
+    #[must_use]
+    pub fn takes(self, client: &Client) -> bool {
+        match client.protocol {
+            Protocol::Smtp | Protocol::Esmtp => self == Hello::Smtp,
+            Protocol::Lmtp => self == Hello::Lmtp,
+        }
+    }
+}

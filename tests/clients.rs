@@ -20,42 +20,14 @@ mod senders;
 mod table;
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use support::corpus::{self, Sample};
+use support::programs::{needs, succeed, version};
 
 /// A script of this test.
 fn script(name: &str) -> String {
     format!("{}/tests/clients/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Fails with the package to install when `program` is not there.
-fn needs(program: &str, package: &str) {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
-    assert!(found, "{program} is not installed: apt-get install {package}, or let tests/run do it");
-}
-
-/// The version that a client says of itself: the first word of its first line that is a number.
-fn version(program: &str, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output().expect("it is installed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut words = text.lines().next().unwrap_or_default().split([' ', '+']);
-    words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("?").to_owned()
-}
-
-/// Runs a client, which must succeed.
-#[track_caller]
-fn succeed(what: &str, command: &mut Command, input: Stdio) -> Output {
-    let output = command.stdin(input).output().unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{}\n{}",
-        output.status,
-        support::wire::shown(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }
 
 /// Every sample, with the large one and one with attachments that Python has made.

@@ -18,8 +18,11 @@ mod script;
 mod support;
 
 use bare_pop3::BarePop3;
-use bare_smtp::BareSmtp;
+use bare_smtp::{BareSmtp, With};
+use pillarbox::mail::peer::Security;
+use pillarbox::pop3::offer::Offer;
 use pillarbox::pop3::session::Event;
+use pillarbox::smtp::role::Role;
 use real::World;
 use script::{Bare, Memory, Stage};
 
@@ -27,10 +30,31 @@ use script::{Bare, Memory, Stage};
 // proves: RFC 1870 §6.1
 // proves: RFC 3030 §2
 // proves: RFC 6531 §3.5
+// proves: RFC 3207 §4, §4.2
+// proves: RFC 4954 §4, §5
 #[test]
 fn smtp_conversations_on_the_bare_session() {
-    for script in script::read_all("smtp") {
-        script.play(&mut Memory::new(BareSmtp::new()));
+    play_on_the_bare_session("smtp", Role::Mx);
+}
+
+// proves: RFC 6409 §4.3, §6.1
+// proves: RFC 3207 §4, §4.2
+// proves: RFC 4954 §4, §5
+#[test]
+fn submission_conversations_on_the_bare_session() {
+    play_on_the_bare_session("submission", Role::Submission);
+}
+
+// proves: RFC 2033 §4.1, §4.2
+#[test]
+fn lmtp_conversations_on_the_bare_session() {
+    play_on_the_bare_session("lmtp", Role::Lmtp);
+}
+
+fn play_on_the_bare_session(kind: &str, role: Role) {
+    for script in script::read_all(kind) {
+        let with: Vec<With> = script.with.iter().map(|word| With::read(word)).collect();
+        script.play(&mut Memory::new(BareSmtp::of(role, &with)));
     }
 }
 
@@ -80,6 +104,10 @@ impl Bare for BareSmtp {
     fn stop(&mut self) {
         BareSmtp::stop(self);
     }
+
+    fn secure(&mut self) {
+        BareSmtp::secure(self);
+    }
 }
 
 impl Bare for BarePop3 {
@@ -101,5 +129,9 @@ impl Bare for BarePop3 {
 
     fn stop(&mut self) {
         self.event(Event::Stop);
+    }
+
+    fn secure(&mut self) {
+        self.secured(Offer { security: Security::Plain, ..Offer::default() });
     }
 }

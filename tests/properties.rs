@@ -4,10 +4,11 @@
 #[path = "dialogues/bare_smtp.rs"]
 mod bare_smtp;
 
-use bare_smtp::{BareSmtp, KeptMessage};
+use bare_smtp::{BareSmtp, KeptMessage, With};
 use bytes::BytesMut;
 use pillarbox::mail::address::Address;
 use pillarbox::smtp::command::{Command, loggable};
+use pillarbox::smtp::role::Role;
 use pillarbox::wire::dot::{BareNewline, Stuffer, Transparency, Unstuffer};
 use pillarbox::wire::line::{Line, LineScanner};
 use proptest::collection::vec;
@@ -49,8 +50,33 @@ fn exchange() -> impl Strategy<Value = Vec<u8>> {
         Just("NOOP\r\n".to_owned()),
         Just("VRFY alice\r\n".to_owned()),
         Just("FROB\nNOOP\r\n".to_owned()),
+        Just("LHLO mta.example\r\n".to_owned()),
+        Just("MAIL FROM:<alice@example.org> AUTH=<>\r\n".to_owned()),
+        Just("STARTTLS\r\n".to_owned()),
+        Just(TLS.to_owned()),
+        Just("AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAGEgc2VjcmV0\r\n".to_owned()),
+        Just("AUTH PLAIN\r\n".to_owned()),
+        Just("AUTH LOGIN YWxpY2VAZXhhbXBsZS5vcmc=\r\n".to_owned()),
+        Just("YSBzZWNyZXQ=\r\n".to_owned()),
+        Just("AUTH SCRAM-SHA-256 biwsbj1hbGljZUBleGFtcGxlLm9yZyxyPWFiYw==\r\n".to_owned()),
+        Just("*\r\n".to_owned()),
     ];
     prop_oneof![12 => text.prop_map(String::into_bytes), 1 => awkward()]
+}
+
+/// Stands for a handshake in a stream. Where nobody has asked for TLS, it is a line like any other.
+const TLS: &str = "handshake\r\n";
+
+fn role() -> impl Strategy<Value = (Role, Vec<With>)> {
+    let role = prop_oneof![Just(Role::Mx), Just(Role::Submission), Just(Role::Lmtp)];
+    let with = prop_oneof![
+        Just(vec![]),
+        Just(vec![With::StartTls]),
+        Just(vec![With::StartTls, With::Remote]),
+        Just(vec![With::Tls]),
+        Just(vec![With::Open]),
+    ];
+    (role, with)
 }
 
 fn chunk_command(size: usize, last: bool) -> String {
@@ -94,6 +120,59 @@ proptest! {
         let (said, _) = talk(turns.iter().map(Vec::as_slice));
         for line in said.split_terminator("\r\n") {
             prop_assert!(line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_role_panics_and_none_sends_for_a_stranger_or_in_clear(
+        (role, with) in role(),
+        turns in vec(exchange(), 0..40),
+    ) {
+        let mut session = BareSmtp::of(role, &with);
+        let mut secured = with.contains(&With::Tls);
+        for turn in &turns {
+            if session.is_securing() && turn == TLS.as_bytes() {
+                session.secure();
+                secured = true;
+            } else {
+                session.send(turn);
+            }
+            let said = session.said();
+            for line in said.split_terminator("\r\n") {
+                prop_assert!(line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+            }
+            if with.contains(&With::Remote) && !secured {
+                prop_assert!(!said.contains("235 ") && !said.contains("334 "), "{said}");
+            }
+        }
+        prop_assert!(role != Role::Submission || session.kept.is_empty() || session.has_logged_in());
+    }
+
+    // proves: RFC 3207 §4.2
+    #[test]
+    fn nothing_that_came_before_tls_counts_after_it(
+        before in vec(exchange(), 0..10),
+        behind in awkward(),
+        after in vec(exchange(), 0..10),
+    ) {
+        let mut session = BareSmtp::of(Role::Submission, &[With::StartTls]);
+        before.iter().for_each(|turn| session.send(turn));
+        session.send(b"\r\nRSET\r\nEHLO client.example\r\nSTARTTLS\r\n");
+        session.send(&behind);
+        if session.is_securing() && session.failures() == 0 {
+            let kept = session.kept.len();
+            session.said();
+            session.secure();
+            let mut fresh = BareSmtp::of(Role::Submission, &[With::StartTls, With::Tls]);
+            fresh.said();
+            after.iter().for_each(|turn| {
+                session.send(turn);
+                fresh.send(turn);
+            });
+            // Errors are counted on, so the session that is older may end sooner.
+            let (said, wanted) = (session.said(), fresh.said());
+            prop_assert!(said == wanted || (session.is_over() && !fresh.is_over()) || said.contains("421 "));
+            prop_assert!(session.kept[kept..] == fresh.kept[..] || session.is_over());
         }
     }
 

@@ -347,7 +347,8 @@ contract! {
         store.set_password(&name("ann"), &kept("hash two")).await.unwrap();
         assert_eq!(store.stored_password(&name("ann")).await.unwrap(), Some(kept("hash two")));
         assert_eq!(store.stored_password(&name("bob")).await.unwrap(), None);
-        assert!(matches!(store.set_password(&name("bob"), &kept("x")).await, Err(AccountError::NoAccount(_))));
+        let nobody = store.set_password(&name("bob"), &kept("x")).await;
+        assert!(matches!(nobody, Err(AccountError::NoAccount(_))));
         send(&store, &["ann"], pattern(100)).await.unwrap();
         let accounts = store.accounts().await.unwrap();
         let ann = &accounts[0];

@@ -180,10 +180,9 @@ async fn make_version_1(dir: &Path) {
             VALUES ('ann@example.org', 0, 'old hash', 13, 1, 1);
          INSERT INTO alias (id, name, created) VALUES (1, 'team@example.org', 1);
          INSERT INTO alias_target (alias, place, target) VALUES (1, 0, 'ann@example.org');
-         INSERT INTO body (id, copies, octets, chunks, data) VALUES (7, 1, 7, 0, 'hello' || x'0d0a');
+         INSERT INTO body (id, copies, octets, chunks, data) VALUES (7, 1, 7, 0, x'68656c6c6f0d0a');
          INSERT INTO message (id, mailbox, body, octets, received, head)
-            VALUES (9, 1, 7, 13, 1, CAST('A: b' || x'0d0a' AS BLOB));
-         UPDATE body SET data = CAST(data AS BLOB)",
+            VALUES (9, 1, 7, 13, 1, x'413a20620d0a')",
         "PRAGMA application_id = 1346531192; PRAGMA user_version = 1",
     ] {
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();

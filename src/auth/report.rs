@@ -9,11 +9,11 @@ pub fn refused(proto: &str, user: &str, denied: &Denied, peer: &Peer) {
     let reason = match denied {
         Denied::Credentials => "wrong user name or password",
         Denied::Blocked => "too many failed logins from this address",
-        Denied::Store(fault) => return error!(proto, %fault, ?user, "a login cannot be checked"),
+        Denied::Store(fault) => return error!(proto, %fault, user, "a login cannot be checked"),
     };
     // fail2ban reads this line: its form does not change. The address is last, and the user name is
     // escaped, so that no name can forge one.
-    warn!(proto, ?user, reason, ip = %peer, "auth failed");
+    warn!(proto, user, reason, ip = %peer, "auth failed");
 }
 
 /// Somebody has logged in to send mail.

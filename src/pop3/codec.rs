@@ -32,12 +32,13 @@ impl Lines {
     pub fn expect(&mut self, awaiting: Awaiting) {
         self.awaiting = awaiting;
     }
+}
 
-    fn octets_max(&self, input: &[u8]) -> usize {
-        let is_auth = || input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
-        // RFC 5034 §4: responses in base64 may be far longer than commands, and are taken whole.
-        if self.awaiting == Awaiting::Response || is_auth() { SASL_OCTETS_MAX } else { LINE_OCTETS_MAX }
-    }
+/// The longest that a line may be which begins like `input`.
+fn octets_max(awaiting: Awaiting, input: &[u8]) -> usize {
+    let is_auth = || input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+    // RFC 5034 §4: responses in base64 may be far longer than commands, and are taken whole.
+    if awaiting == Awaiting::Response || is_auth() { SASL_OCTETS_MAX } else { LINE_OCTETS_MAX }
 }
 
 impl Decoder for Lines {
@@ -45,8 +46,8 @@ impl Decoder for Lines {
     type Error = io::Error;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Line>, io::Error> {
-        let octets_max = self.octets_max(input);
-        Ok(self.scanner.next(input, octets_max))
+        let awaiting = self.awaiting;
+        Ok(self.scanner.next_within(input, |start| octets_max(awaiting, start)))
     }
 
     /// Half a line at the end of the stream is an end like any other: the default would make it an

@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::store::maildrop::Maildrop;
 use crate::store::outcome::{Error, Expunged};
 use crate::wire::line::Line;
-use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
+use crate::wire::sasl::{Evidence, ScramParameters};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -215,7 +215,7 @@ impl Driver {
                 PlaintextAuth::LocalOnly if !self.peer.is_local() => Plaintext::Refused,
                 PlaintextAuth::LocalOnly | PlaintextAuth::Anywhere => Plaintext::Allowed,
             },
-            mechanisms: Mechanism::offered(&security).into(),
+            mechanisms: self.context.auth.mechanisms(&security).into(),
             security,
         }
     }

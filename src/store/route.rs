@@ -155,7 +155,10 @@ impl Walk {
             layer = walk.layer(engine, policy, &layer, with_catch_all).await?;
         }
         if !layer.is_empty() {
-            tracing::warn!(address = %name, "aliases lead further than {DEPTH_MAX} hops, the rest is left out");
+            tracing::warn!(
+                address = %name,
+                "aliases lead further than {DEPTH_MAX} hops, the rest is left out"
+            );
         }
         Ok(walk)
     }

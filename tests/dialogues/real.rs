@@ -2,7 +2,7 @@
 //! in the world that `bare_smtp.rs` and `bare_pop3.rs` describe.
 
 use crate::bare_pop3::{MESSAGES, PASSWORD, USER};
-use crate::bare_smtp::{MESSAGE_OCTETS_MAX, RECIPIENTS_MAX};
+use crate::bare_smtp::{self, MESSAGE_OCTETS_MAX, RECIPIENTS_MAX};
 use crate::script::{Other, Script};
 use crate::support::wire::{Line, Smtp};
 use crate::support::{Home, Server};
@@ -23,8 +23,12 @@ impl World {
     /// That of the SMTP conversations.
     pub(crate) fn smtp() -> World {
         let made = Home::closed(&[("carol@example.org", "c")]);
-        for name in ["alice@example.org", "bob@example.org", "postmaster@example.org"] {
-            made.succeed(&["account", "add", name, "--password-stdin", "--quota", "off"], "x");
+        for (name, password) in [
+            (bare_smtp::USER, bare_smtp::PASSWORD),
+            ("bob@example.org", "x"),
+            ("postmaster@example.org", "x"),
+        ] {
+            made.succeed(&["account", "add", name, "--password-stdin", "--quota", "off"], password);
         }
         made.succeed(&["alias", "add", "team@example.org", "alice@example.org", "bob@example.org"], "");
         deliver(&made, "carol@example.org", &MESSAGES[..1]);
@@ -104,6 +108,10 @@ impl Other for Real {
 
     fn stop(&mut self) {
         self.server.signal(Signal::TERM);
+    }
+
+    fn secure(&mut self) {
+        panic!("this server was given no certificate");
     }
 
     fn left_over(&mut self) -> String {

@@ -3,6 +3,7 @@
 //! ```text
 //! # text         a comment
 //! > bare: why    before the first turn: play this on the bare session only
+//! > with: words  before the first turn: in these surroundings, which a bare session alone has
 //! C: text        the client sends the line, ended by CRLF
 //! C| text        the client sends the text and nothing after it; \r \n \t \0 \\ and \xHH are read
 //! S: text        the server says this line; … in it stands for any text
@@ -11,6 +12,7 @@
 //! X: close       the server has closed the connection and said nothing more
 //! X: silence     the client says nothing for too long
 //! X: stop        the server is told to stop
+//! X: tls         the TLS handshake that the server has agreed to
 //! ```
 //!
 //! Several `C` before an `S` are sent ahead of the replies. At the end of a file nothing that the
@@ -29,6 +31,8 @@ pub(crate) trait Other {
     fn fall_silent(&mut self);
     /// The server is told to stop.
     fn stop(&mut self);
+    /// Both do the TLS handshake that was agreed on.
+    fn secure(&mut self);
     /// What it has said and nobody has read, once it has answered everything; the end of it.
     fn left_over(&mut self) -> String;
 }
@@ -45,6 +49,8 @@ pub(crate) trait Bare {
     fn fall_silent(&mut self);
     /// The server is told to stop.
     fn stop(&mut self);
+    /// Both do the TLS handshake that was agreed on.
+    fn secure(&mut self);
 }
 
 /// A [`Bare`] session as the other end of a conversation.
@@ -89,6 +95,10 @@ impl<B: Bare> Other for Memory<B> {
         self.session.stop();
     }
 
+    fn secure(&mut self) {
+        self.session.secure();
+    }
+
     fn left_over(&mut self) -> String {
         self.unread.push_str(&self.session.said());
         std::mem::take(&mut self.unread)
@@ -111,6 +121,8 @@ pub(crate) struct Script {
     pub(crate) name: String,
     /// Where it can be played.
     pub(crate) stage: Stage,
+    /// In which surroundings.
+    pub(crate) with: Vec<String>,
     turns: Vec<(usize, Turn)>,
 }
 
@@ -122,6 +134,7 @@ enum Turn {
     Close,
     Silence,
     Stop,
+    Tls,
 }
 
 /// Every conversation in `tests/dialogues/<folder>`, by name.
@@ -141,7 +154,8 @@ pub(crate) fn read_all(folder: &str) -> Vec<Script> {
 }
 
 fn parse(name: &str, text: &str) -> Script {
-    let mut script = Script { name: name.to_owned(), stage: Stage::Anything, turns: Vec::new() };
+    let mut script =
+        Script { name: name.to_owned(), stage: Stage::Anything, with: Vec::new(), turns: Vec::new() };
     for (at, line) in text.lines().enumerate() {
         let at = at + 1;
         if line.is_empty() || line.starts_with('#') {
@@ -150,6 +164,12 @@ fn parse(name: &str, text: &str) -> Script {
         if let Some(reason) = line.strip_prefix("> bare: ") {
             assert!(!reason.is_empty() && script.turns.is_empty(), "{name}:{at}: why, and first of all");
             script.stage = Stage::Bare;
+            continue;
+        }
+        if let Some(words) = line.strip_prefix("> with: ") {
+            assert!(script.turns.is_empty(), "{name}:{at}: first of all");
+            script.stage = Stage::Bare;
+            script.with = words.split_whitespace().map(str::to_owned).collect();
             continue;
         }
         let (turn, times) = turn(line).unwrap_or_else(|| panic!("{name}:{at}: cannot read {line:?}"));
@@ -173,6 +193,7 @@ fn turn(line: &str) -> Option<(Turn, usize)> {
         ("X", ":", "close") => Turn::Close,
         ("X", ":", "silence") => Turn::Silence,
         ("X", ":", "stop") => Turn::Stop,
+        ("X", ":", "tls") => Turn::Tls,
         _ => return None,
     };
     Some((turn, times))
@@ -224,6 +245,7 @@ impl Script {
                 Turn::Client(octets) => other.send(octets),
                 Turn::Silence => other.fall_silent(),
                 Turn::Stop => other.stop(),
+                Turn::Tls => other.secure(),
                 Turn::Close => assert_eq!(other.line(), None, "{place}: the server should have closed"),
                 Turn::Server(want) => {
                     let got = next_line(other, &place, want);
@@ -270,6 +292,8 @@ fn turns_are_read_from_their_lines() {
     );
     assert_eq!(turns("S*2: 250 ok\nX: close").len(), 3);
     assert_eq!(turns("S*: ."), [Turn::Until(".".into())]);
+    let with = parse("test", "> with: tls remote\nX: tls");
+    assert_eq!((with.stage, with.with.join(" ")), (Stage::Bare, "tls remote".to_owned()));
     let bare = parse("test", "> bare: the reason\nX: silence");
     assert_eq!((bare.stage, bare.falls_silent()), (Stage::Bare, true));
 }

@@ -13,6 +13,7 @@
 )]
 
 pub(crate) mod corpus;
+pub(crate) mod programs;
 pub(crate) mod wire;
 
 use rustix::process::{Pid, Signal, kill_process};

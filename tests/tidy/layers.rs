@@ -36,7 +36,7 @@ const RULES: [Rule; 19] = [
     rule("mail", &[], Crates::Pure(VALUES)),
     rule("wire", &["mail"], Crates::Pure(VALUES)),
     rule("store::outcome", &["mail"], Crates::Pure(VALUES)),
-    rule("auth::outcome", &["mail", "store::outcome"], Crates::Pure(VALUES)),
+    rule("auth::outcome", &["mail", "wire", "store::outcome"], Crates::Pure(VALUES)),
     rule("smtp", &OUTCOMES, Crates::Pure(VALUES)),
     rule("pop3", &OUTCOMES, Crates::Pure(VALUES)),
     rule("smtp::codec", &["mail", "wire", "smtp"], Crates::Pure(CODEC)),

@@ -1,3 +1,5 @@
+//! Tables of what clients may send, and of what is refused.
+
 use super::*;
 use crate::mail::peer::TlsInfo;
 

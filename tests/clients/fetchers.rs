@@ -2,6 +2,7 @@
 
 use super::senders::perl_version;
 use super::support::corpus::Sample;
+use super::support::programs::a_user_for_getmail;
 use super::support::wire::{Smtp, mailbox, same, shown};
 use super::support::{Home, Server};
 use super::{needs, samples, script, succeed, table, version};
@@ -224,21 +225,6 @@ fn fetchmail_fetches() {
     assert_eq!(full.left(), 0);
     let operations = ["every sample but the 100 KB line, kept", "the same, deleted"];
     table::done("fetchmail", &version("fetchmail", "--version"), &operations);
-}
-
-/// getmail refuses to deliver as root: then it is told to deliver as nobody, whose maildir this must
-/// be. The line of its configuration that says so.
-fn a_user_for_getmail(home: &Path, maildir: &Path) -> &'static str {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-    if std::fs::metadata(home).expect("it exists").uid() != 0 {
-        return "";
-    }
-    const NOBODY: u32 = 65_534;
-    std::fs::set_permissions(home, PermissionsExt::from_mode(0o711)).expect("our own folder");
-    for folder in ["", "cur", "new", "tmp"] {
-        chown(maildir.join(folder), Some(NOBODY), None).expect("root may");
-    }
-    "user = nobody\n"
 }
 
 #[test]

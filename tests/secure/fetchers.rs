@@ -1,7 +1,7 @@
 //! Clients that fetch over TLS, with each way to log in that they have.
 
 use super::world::{ANN, PASSWORD, World};
-use crate::support::programs::{needs, succeed};
+use crate::support::programs::{a_user_for_getmail, needs, succeed};
 use crate::support::wire::Smtp;
 use std::fs::{create_dir, read_dir, read_to_string, write};
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ fn getmail_fetches_over_tls() {
     needs("getmail", "getmail6");
     let world = world();
     let folder = maildir(&world, "getmail");
-    let user = for_getmail(world.home.path(), &folder);
+    let user = a_user_for_getmail(world.home.path(), &folder);
     let rc = world.path("getmailrc");
     let text = format!(
         "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = localhost\nport = {}\nusername = {ANN}\n\
@@ -124,21 +124,6 @@ fn getmail_fetches_over_tls() {
     command.env("LC_ALL", "C.UTF-8").arg("--rcfile").arg(&rc);
     succeed("getmail", &mut command, Stdio::null());
     only(&folder.join("new"), "getmail");
-}
-
-/// getmail refuses to deliver as root: then it is told to deliver as nobody, whose maildir this must
-/// be. The line of its configuration that says so.
-fn for_getmail(home: &Path, maildir: &Path) -> &'static str {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-    if std::fs::metadata(home).expect("it exists").uid() != 0 {
-        return "";
-    }
-    const NOBODY: u32 = 65_534;
-    std::fs::set_permissions(home, PermissionsExt::from_mode(0o711)).expect("our own folder");
-    for folder in ["", "cur", "new", "tmp"] {
-        chown(maildir.join(folder), Some(NOBODY), None).expect("root may");
-    }
-    "user = nobody\n"
 }
 
 const POPLIB: &str = "

@@ -96,10 +96,7 @@ fn certify(home: &mut Home) -> PathBuf {
         home.set(&format!("tls.{key}"), &value);
     }
     let words = printed.split([' ', '\n', '\t', '"', '\'', '=', ',', '`']);
-    let is_ca = |path: &&str| {
-        let name = Path::new(path).file_name().map(|name| name.to_string_lossy().to_lowercase());
-        path.ends_with(".pem") && name.is_some_and(|name| name.contains("ca"))
-    };
+    let is_ca = |path: &&str| Path::new(path).file_name().is_some_and(|name| name == "ca.pem");
     let ca = words.into_iter().find(is_ca).unwrap_or_else(|| panic!("tls dev names no CA:\n{printed}"));
     home.path().join(ca)
 }

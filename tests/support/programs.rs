@@ -1,5 +1,6 @@
 //! Other programs that tests run.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Fails with the package to install when `program` is not there.
@@ -29,4 +30,19 @@ pub(crate) fn succeed(what: &str, command: &mut Command, input: Stdio) -> Output
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+/// getmail refuses to deliver as root: then it is told to deliver as nobody, whose maildir this must
+/// be. The line of its configuration that says so.
+pub(crate) fn a_user_for_getmail(home: &Path, maildir: &Path) -> &'static str {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    if std::fs::metadata(home).expect("it exists").uid() != 0 {
+        return "";
+    }
+    const NOBODY: u32 = 65_534;
+    std::fs::set_permissions(home, PermissionsExt::from_mode(0o711)).expect("our own folder");
+    for folder in ["", "cur", "new", "tmp"] {
+        chown(maildir.join(folder), Some(NOBODY), None).expect("root may");
+    }
+    "user = nobody\n"
 }

@@ -1,32 +1,21 @@
 //! The assembly: configuration, store, listeners, signals, and the end in order. The only place
 //! that knows every module.
 
-use crate::auth::Auth;
-use crate::config::bind::Bind;
-use crate::config::{BareNewline, Config, LogFormat, Mode};
+pub(crate) mod doors;
+
+use crate::config::{Config, LogFormat, Mode};
 use crate::log;
-use crate::mail::address::Address;
-use crate::mail::peer::Peer;
-use crate::net::bind::{self, BindError, SocketFile};
-use crate::net::conn::Conn;
+use crate::net::bind::{BindError, SocketFile};
 use crate::net::drain::{Drain, Drained};
-use crate::net::listener::{self, Limits, Listener};
-use crate::net::tls::{Encryption, PlaintextAuth};
-use crate::pop3::offer::Expiry;
-use crate::smtp::intake::Budget;
-use crate::smtp::role::Role;
-use crate::smtp::server::BUDGET_OCTETS;
-use crate::smtp::session::Terms;
+use crate::net::inherited::{Inherited, InheritedError};
+use crate::net::tls::{Keys, TlsError};
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
-use crate::wire::dot;
-use crate::{pop3, smtp};
+use doors::House;
 use futures_util::FutureExt;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fmt::Write as _;
-use std::future::Future;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use std::io::{self, Write as _};
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -39,6 +28,9 @@ const GRACE: Duration = Duration::from_secs(30);
 const GRACE_BROKEN: Duration = Duration::from_secs(5);
 /// How long the end of the program waits for whoever reads its log.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the files of the certificate are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Descriptors that no connection gets: for the database, its journals, listeners and the log.
 const DESCRIPTORS_KEPT: usize = 64;
@@ -61,6 +53,12 @@ pub enum ServeError {
     /// A listener did not bind.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A socket that the system has bound for us is of no use.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
+    /// The certificate or its key is of no use.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// Something of the system failed at start.
     #[error("cannot {what}: {source}")]
     System {
@@ -82,22 +80,25 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`]: it did not start, or it had to end.
-pub fn run(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
+pub fn run(config: Config, lifetime: Lifetime, inherited: Inherited) -> Result<(), ServeError> {
     start_log(&config).map_err(|source| ServeError::System { what: "start the log", source })?;
-    let outcome = run_logged(config, lifetime);
+    let outcome = run_logged(config, lifetime, inherited);
     log::finish(LOG_PATIENCE);
     outcome
 }
 
-fn run_logged(config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
+fn run_logged(config: Config, lifetime: Lifetime, inherited: Inherited) -> Result<(), ServeError> {
     for warning in &config.warnings {
         warn!("{warning}");
+    }
+    if geteuid().is_root() {
+        warn!("runs as root, which it does not need: config/pillarbox.service shows how to do without");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| ServeError::System { what: "start the runtime", source })?;
-    let outcome = runtime.block_on(serve(config, lifetime));
+    let outcome = runtime.block_on(serve(config, lifetime, inherited));
     // Whatever still runs on a blocking thread, a password hash at most, is not waited for.
     runtime.shutdown_background();
     outcome
@@ -115,15 +116,18 @@ fn start_log(config: &Config) -> io::Result<()> {
     }
 }
 
-async fn serve(mut config: Config, lifetime: Lifetime) -> Result<(), ServeError> {
+async fn serve(mut config: Config, lifetime: Lifetime, mut inherited: Inherited) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
+    let keys = load_keys(&config)?;
     let scratch = scratch(&mut config, lifetime)?;
     leave_descriptors_for_the_store(&mut config, raise_descriptor_limit());
     let store = Store::open(store_options(&config, Tenure::Server)).await?;
     let drain = Drain::default();
-    let (ready, sockets) = open_doors(&config, &store, &drain)?;
+    let house = House { config: &config, store: &store, keys: keys.as_ref(), drain: &drain };
+    let (ready, sockets) = doors::open(&house, &mut inherited)?;
     announce(&ready, &store)?;
-    let end = signals.end(&store).await;
+    let end = signals.end(&store, &Reloads { keys, hostname: config.hostname.as_str().to_owned() }).await;
+    notify(&[NotifyState::Stopping]);
     let outcome = tokio::select! {
         biased;
         // What is on its way to the disk is committed whole or not at all, as after a crash.
@@ -158,14 +162,15 @@ impl Signals {
         })
     }
 
-    async fn end(&mut self, store: &Store) -> End {
+    async fn end(&mut self, store: &Store, reloads: &Reloads) -> End {
         loop {
             tokio::select! {
                 biased;
                 reason = store.broken() => return End::Broken(reason),
                 _ = self.terminate.recv() => return End::Signal("SIGTERM"),
                 _ = self.interrupt.recv() => return End::Signal("SIGINT"),
-                _ = self.hang_up.recv() => info!("SIGHUP: there is nothing to load again in this version"),
+                _ = self.hang_up.recv() => reloads.load("SIGHUP").await,
+                () = reloads.wanted() => reloads.load("the files have changed").await,
             }
         }
     }
@@ -175,6 +180,65 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// What can be loaded again while the server runs: the certificate and its key.
+struct Reloads {
+    keys: Option<Keys>,
+    hostname: String,
+}
+
+impl Reloads {
+    /// Waits until the files have changed.
+    async fn wanted(&self) {
+        match &self.keys {
+            Some(keys) => keys.changed(LOOK_EVERY).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn load(&self, why: &'static str) {
+        let Some(keys) = self.keys.clone() else {
+            return info!("{why}: there is no certificate to load again");
+        };
+        let mut state = vec![NotifyState::Reloading];
+        state.extend(NotifyState::monotonic_usec_now());
+        notify(&state);
+        let hostname = self.hostname.clone();
+        let work = move || {
+            let loaded = keys.reload();
+            if loaded.is_ok() {
+                warn_of(&keys, &hostname);
+            }
+            loaded
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => info!("{why}: certificate and key are loaded again"),
+            Ok(Err(reason)) => error!(%reason, "{why}: certificate and key stay the old ones"),
+            Err(lost) => error!(reason = %lost, "{why}: certificate and key stay the old ones"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+}
+
+fn load_keys(config: &Config) -> Result<Option<Keys>, TlsError> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let keys = Keys::load(&files.certificate, &files.private_key)?;
+    warn_of(&keys, config.hostname.as_str());
+    Ok(Some(keys))
+}
+
+fn warn_of(keys: &Keys, hostname: &str) {
+    for finding in keys.inspect(hostname, SystemTime::now()) {
+        warn!("tls: {finding}");
+    }
+}
+
+/// Tells a supervising system how things stand, where there is one.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "cannot tell the system how things stand");
     }
 }
 
@@ -270,120 +334,6 @@ fn mode(config: &Config) -> accounts::Mode {
     }
 }
 
-/// Binds every listener, and only then lets the first connection in.
-fn open_doors(
-    config: &Config,
-    store: &Store,
-    drain: &Drain,
-) -> Result<(String, Vec<SocketFile>), ServeError> {
-    let mut sockets = Vec::new();
-    let mut ready = String::from("ready");
-    let smtp_doors = bind_all("smtp", &config.listen.smtp, &mut ready, &mut sockets)?;
-    let pop3_doors = bind_all("pop3", &config.listen.pop3, &mut ready, &mut sockets)?;
-    let limits = Limits::new(config.limits.connections_max, config.limits.connections_per_ip_max);
-
-    let smtp_context = Arc::new(smtp_context(config, store)?);
-    for door in smtp_doors {
-        let context = smtp_context.clone();
-        let session = move |conn: Conn, peer: Peer| smtp::server::serve(conn, peer, context.clone());
-        open_door(door, &limits, drain, smtp::reply::TOO_MANY_CONNECTIONS, session);
-    }
-    let pop3_context = Arc::new(pop3_context(config, store));
-    for door in pop3_doors {
-        let context = pop3_context.clone();
-        let session = move |conn: Conn, peer: Peer| pop3::server::serve(conn, peer, context.clone());
-        open_door(door, &limits, drain, pop3::reply::Reply::TOO_MANY_CONNECTIONS, session);
-    }
-    Ok((ready, sockets))
-}
-
-fn bind_all(
-    kind: &str,
-    places: &[Bind],
-    ready: &mut String,
-    sockets: &mut Vec<SocketFile>,
-) -> Result<Vec<Listener>, BindError> {
-    let mut doors = Vec::new();
-    for (at, place) in places.iter().enumerate() {
-        // Writing to a String does not fail.
-        let _ = if at == 0 { write!(ready, " {kind}=") } else { write!(ready, ",") };
-        let door = match place {
-            Bind::Tcp(address) => {
-                let (door, bound) = bind::tcp(*address)?;
-                let _ = write!(ready, "{bound}");
-                door
-            }
-            Bind::Unix(path) => {
-                let (door, file) = bind::unix(path)?;
-                sockets.push(file);
-                let _ = write!(ready, "unix:{}", path.display());
-                door
-            }
-        };
-        doors.push(door);
-    }
-    Ok(doors)
-}
-
-fn open_door<F, S>(door: Listener, limits: &Limits, drain: &Drain, refusal: &'static [u8], session: F)
-where
-    F: Fn(Conn, Peer) -> S + Send + 'static,
-    S: Future<Output = ()> + Send + 'static,
-{
-    let (limits, ending, sessions) = (limits.clone(), drain.ending.clone(), drain.sessions.clone());
-    tokio::spawn(listener::run(door, limits, ending, sessions, Some(refusal), session));
-}
-
-fn smtp_context(config: &Config, store: &Store) -> Result<smtp::server::Context, ServeError> {
-    let terms = Terms {
-        hostname: config.hostname.as_str().into(),
-        postmaster: postmaster(config)?,
-        message_octets_max: config.limits.message_octets_max,
-        recipients_max: config.limits.recipients_max,
-        role: Role::Mx,
-    };
-    Ok(smtp::server::Context {
-        store: store.clone(),
-        auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
-        terms: Arc::new(terms),
-        mode: mode(config),
-        encryption: Encryption::Off,
-        plaintext_auth: PlaintextAuth::LocalOnly,
-        timeout: config.limits.smtp_timeout,
-        bare_newline: match config.limits.bare_newline {
-            BareNewline::Refuse => dot::BareNewline::Refuse,
-            BareNewline::Normalise => dot::BareNewline::Normalise,
-        },
-        budget: Budget::new(BUDGET_OCTETS),
-    })
-}
-
-/// Where mail for `<postmaster>` without a domain goes (RFC 5321 §4.5.1): to the postmaster of this
-/// host where its name is one of our domains, else to that of the first domain.
-fn postmaster(config: &Config) -> Result<Address, ServeError> {
-    let ours = &config.accounts.domains;
-    let domain = match ours.first() {
-        Some(first) if !ours.contains(&config.hostname) => first,
-        _ => &config.hostname,
-    };
-    Address::new("postmaster".to_owned(), domain.clone())
-        .map_err(|fault| ServeError::System { what: "name the postmaster", source: io::Error::other(fault) })
-}
-
-fn pop3_context(config: &Config, store: &Store) -> pop3::server::Context {
-    pop3::server::Context {
-        store: store.clone(),
-        auth: Auth::new(store.clone(), mode(config), config.hostname.clone()),
-        encryption: Encryption::Off,
-        plaintext_auth: match config.accounts.mode {
-            Mode::Open => PlaintextAuth::Anywhere,
-            Mode::Closed => PlaintextAuth::LocalOnly,
-        },
-        timeout: config.limits.pop3_timeout,
-        expiry: Expiry::Never,
-    }
-}
-
 /// Says that the server is ready: on standard output for scripts, and in the lock file of the data
 /// directory for `pillarbox ready`.
 fn announce(ready: &str, store: &Store) -> Result<(), ServeError> {
@@ -391,6 +341,7 @@ fn announce(ready: &str, store: &Store) -> Result<(), ServeError> {
         .write_lock_note(ready)
         .map_err(|source| ServeError::System { what: "write the lock file", source })?;
     info!("{ready}");
+    notify(&[NotifyState::Ready, NotifyState::Status(ready)]);
     let mut out = io::stdout().lock();
     // Whoever started the server may have closed its end; that is no reason not to serve.
     let _ = writeln!(out, "{ready}").and_then(|()| out.flush());

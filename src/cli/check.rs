@@ -3,12 +3,17 @@
 use super::output::{Failure, Output};
 use crate::config::bind::Bind;
 use crate::config::{Config, Mode};
+use crate::net::certificate::{Finding, Severity};
+use crate::net::tls::Keys;
+use std::fmt::Display;
+use std::time::SystemTime;
 
 /// Says what a sound configuration amounts to.
 ///
 /// # Errors
-/// [`Failure`] when nobody reads any more.
+/// [`Failure`] when certificate and key are of no use, or nobody reads any more.
 pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
+    let findings = tls(config)?;
     out.line("configuration is sound")?;
     match &config.file {
         Some(file) => out.line(format_args!("file      {}", file.display()))?,
@@ -17,13 +22,34 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("data_dir  {}", config.data_dir.display()))?;
     out.line(format_args!("hostname  {}", config.hostname))?;
     out.line(format_args!("mode      {}", mode(config)))?;
-    for (name, binds) in [("smtp", &config.listen.smtp), ("pop3", &config.listen.pop3)] {
-        out.line(format_args!("{name}      {}", places(binds)))?;
+    for (name, binds) in config.listen.kinds() {
+        // Those that are on by themselves are told to be off.
+        if !binds.is_empty() || ["smtp", "pop3"].contains(&name) {
+            out.line(format_args!("{name:<9} {}", places(binds)))?;
+        }
+    }
+    if let Some(files) = &config.tls {
+        out.line(format_args!("tls       {}", files.certificate.display()))?;
     }
     for warning in &config.warnings {
         out.line(format_args!("warning   {warning}"))?;
     }
+    for finding in findings {
+        out.line(format_args!("warning   tls: {finding}"))?;
+    }
     Ok(())
+}
+
+/// What there is to be warned of in certificate and key. What makes clients refuse them is a failure.
+fn tls(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let Some(files) = &config.tls else { return Ok(Vec::new()) };
+    let because = |reason: &dyn Display| Failure::because(format_args!("tls: {reason}"));
+    let keys = Keys::load(&files.certificate, &files.private_key).map_err(|error| because(&error))?;
+    let findings = keys.inspect(config.hostname.as_str(), SystemTime::now());
+    match findings.iter().find(|finding| finding.severity == Severity::Fault) {
+        Some(fault) => Err(because(fault)),
+        None => Ok(findings),
+    }
 }
 
 fn mode(config: &Config) -> String {

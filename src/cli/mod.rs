@@ -11,6 +11,7 @@ pub mod output;
 pub mod password;
 pub mod ready;
 pub mod text;
+pub mod tls;
 
 use crate::config::units::{self, Size, UnitError};
 use crate::mail::address::{Address, AddressError};
@@ -90,12 +91,31 @@ enum Command {
     /// Shows what is in a mailbox and changes nothing.
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
+    /// Makes what TLS needs, for trials.
+    #[command(subcommand, arg_required_else_help = true)]
+    Tls(TlsCommand),
     /// Says whether the running server answers, for health checks.
     #[command(after_help = "Example:\n  pillarbox ready --wait 10s && swaks --server 127.0.0.1:1025 …")]
     Ready {
         /// Ask again until it does, for this long at most, such as 10s.
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TlsCommand {
+    /// Makes an authority of your own, once, and a certificate for this host, anew each time.
+    #[command(
+        after_help = "Both are made in the directory tls of the data directory. The certificate is for\n\
+                            localhost, 127.0.0.1, ::1, the hostname of the configuration, and each NAME.\n\
+                            The server uses it only when the configuration says so.\n\n\
+                            Example:\n  pillarbox tls dev --name mail.test --name 192.0.2.7"
+    )]
+    Dev {
+        /// Another host name or address that the certificate is for.
+        #[arg(long = "name", value_name = "NAME", value_parser = tls::name, num_args = 1..)]
+        names: Vec<String>,
     },
 }
 
@@ -263,36 +283,38 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
         let error = CommandLine::command().error(ErrorKind::ArgumentConflict, text);
         return Err(Failure::Usage(Box::new(error)));
     }
-    let config = open::configuration(&global)?;
+    let config = || open::configuration(&global);
     let form = |json| if json { Form::Json } else { Form::Table };
     let source = |stdin| if stdin { Source::StandardInput } else { Source::Terminal };
     match command {
         Command::Serve { ephemeral } => {
             let lifetime = if ephemeral { Lifetime::Ephemeral } else { Lifetime::Kept };
-            serve::run(config, lifetime).map_err(Failure::because)
+            let (config, inherited) = open::with_inherited(&global)?;
+            serve::run(config, lifetime, inherited).map_err(Failure::because)
         }
-        Command::Check => check::run(&config, out),
-        Command::Ready { wait } => ready::run(&config, wait, out),
+        Command::Check => check::run(&config()?, out),
+        Command::Ready { wait } => ready::run(&config()?, wait, out),
+        Command::Tls(TlsCommand::Dev { names }) => tls::make(&config()?, &names, out),
         Command::Account(command) => match command {
             AccountCommand::Add { address, password_stdin, quota } => {
-                account::add(&config, &address, source(password_stdin), quota, out)
+                account::add(&config()?, &address, source(password_stdin), quota, out)
             }
-            AccountCommand::List { json } => account::list(&config, form(json), out),
+            AccountCommand::List { json } => account::list(&config()?, form(json), out),
             AccountCommand::Password { address, password_stdin } => {
-                account::set_password(&config, &address, source(password_stdin), out)
+                account::set_password(&config()?, &address, source(password_stdin), out)
             }
-            AccountCommand::Remove { address } => account::remove(&config, &address, out),
+            AccountCommand::Remove { address } => account::remove(&config()?, &address, out),
         },
         Command::Alias(command) => match command {
-            AliasCommand::Add { address, targets } => alias::add(&config, address, &targets, out),
-            AliasCommand::List { json } => alias::list(&config, form(json), out),
-            AliasCommand::Remove { address } => alias::remove(&config, &address, out),
+            AliasCommand::Add { address, targets } => alias::add(&config()?, address, &targets, out),
+            AliasCommand::List { json } => alias::list(&config()?, form(json), out),
+            AliasCommand::Remove { address } => alias::remove(&config()?, &address, out),
         },
         Command::Message(command) => match command {
-            MessageCommand::List { address, json } => message::list(&config, &address, form(json), out),
+            MessageCommand::List { address, json } => message::list(&config()?, &address, form(json), out),
             MessageCommand::Show { address, number, raw } => {
                 let view = if raw { View::Raw } else { View::Readable };
-                message::show(&config, &address, number, view, out)
+                message::show(&config()?, &address, number, view, out)
             }
         },
     }

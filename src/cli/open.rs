@@ -3,8 +3,10 @@
 use super::Global;
 use super::output::Failure;
 use crate::config::{self, Config, Sources};
-use crate::serve::store_options;
+use crate::net::inherited::Inherited;
+use crate::serve::{doors, store_options};
 use crate::store::{Store, Tenure};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 
 /// The database in the data directory.
@@ -15,13 +17,34 @@ const DATABASE: &str = "pillarbox.db";
 /// # Errors
 /// [`Failure::Faults`], all of them.
 pub fn configuration(global: &Global) -> Result<Config, Failure> {
-    let sources = Sources {
+    config::load(&sources(global)).map_err(Failure::Faults)
+}
+
+fn sources(global: &Global) -> Sources {
+    Sources {
         file: global.config.clone(),
         search: config::SEARCH.iter().map(Into::into).collect(),
         environment: std::env::vars_os().collect(),
         data_dir: global.data_dir.clone(),
+    }
+}
+
+/// The same for `serve`, with the sockets that the system hands over: they take the place of what is
+/// configured for their kind, and have to be as sound as it.
+///
+/// # Errors
+/// [`Failure::Faults`], all of them, or that a socket is of no use.
+pub fn with_inherited(global: &Global) -> Result<(Config, Inherited), Failure> {
+    let inherited = Inherited::take(&doors::names()).map_err(Failure::because)?;
+    let variable = |(kind, places): (&str, String)| {
+        let name = format!("{}LISTEN__{}", config::keys::PREFIX, kind.to_ascii_uppercase());
+        (name.into(), places.into())
     };
-    config::load(&sources).map_err(Failure::Faults)
+    let places: Vec<(OsString, OsString)> = inherited.places().into_iter().map(variable).collect();
+    let mut sources = sources(global);
+    sources.environment.retain(|(name, _)| places.iter().all(|(handed, _)| handed != name));
+    sources.environment.extend(places);
+    config::load(&sources).map(|config| (config, inherited)).map_err(Failure::Faults)
 }
 
 /// Whether there is a database to look into. A command that only looks makes none.

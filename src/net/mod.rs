@@ -6,6 +6,7 @@ pub mod bind;
 pub mod certificate;
 pub mod conn;
 pub mod drain;
+pub mod inherited;
 pub mod listener;
 pub mod stream;
 pub mod tls;

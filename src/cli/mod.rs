@@ -294,7 +294,9 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
         }
         Command::Check => check::run(&config()?, out),
         Command::Ready { wait } => ready::run(&config()?, wait, out),
-        Command::Tls(TlsCommand::Dev { names }) => tls::make(&config()?, &names, out),
+        Command::Tls(TlsCommand::Dev { names }) => {
+            tls::make(&open::with_certificate_to_come(&global)?, &names, out)
+        }
         Command::Account(command) => match command {
             AccountCommand::Add { address, password_stdin, quota } => {
                 account::add(&config()?, &address, source(password_stdin), quota, out)

@@ -29,6 +29,18 @@ fn sources(global: &Global) -> Sources {
     }
 }
 
+/// The same for the command that makes a certificate: whatever asks for one is sound, as it will be then.
+///
+/// # Errors
+/// [`Failure::Faults`], all others.
+pub fn with_certificate_to_come(global: &Global) -> Result<Config, Failure> {
+    let mut sources = sources(global);
+    for key in [config::keys::CERTIFICATE, config::keys::PRIVATE_KEY] {
+        sources.environment.push((key.variable().into(), key.example.in_environment().into()));
+    }
+    config::load(&sources).map_err(Failure::Faults)
+}
+
 /// The same for `serve`, with the sockets that the system hands over: they take the place of what is
 /// configured for their kind, and have to be as sound as it.
 ///

@@ -1,11 +1,14 @@
 //! `pillarbox ready`: whether the running server answers. For health checks, so it needs nothing but
 //! the data directory.
 
+mod unverified;
+
 use super::output::{Failure, Output};
 use super::text::{cut, one_line};
 use crate::config::Config;
 use crate::config::bind::Bind;
 use crate::store::open::lock_note;
+use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long one listener may take to greet.
 const GREETING_MAX: Duration = Duration::from_secs(2);
+/// The kinds of listener that say nothing before TLS.
+const TLS_FROM_START: [&str; 2] = ["submissions", "pop3s"];
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,7 +47,7 @@ fn ask(data_dir: &Path) -> Result<String, String> {
     let listeners =
         listeners(line).ok_or_else(|| format!("the server on {} holds no ready line", data_dir.display()))?;
     for (name, bind) in &listeners {
-        greeting(bind).map_err(|reason| format!("{name} at {bind}: {reason}"))?;
+        greeting(name, bind).map_err(|reason| format!("{name} at {bind}: {reason}"))?;
     }
     Ok(line.to_owned())
 }
@@ -60,13 +65,9 @@ fn listeners(line: &str) -> Option<Vec<(&str, Bind)>> {
 }
 
 /// Waits for the greeting, and takes its leave so that the server sees no broken connection.
-fn greeting(bind: &Bind) -> Result<(), String> {
+fn greeting(name: &str, bind: &Bind) -> Result<(), String> {
     let deadline = Instant::now() + GREETING_MAX;
-    let stream: Result<Box<dyn Stream>, io::Error> = match bind {
-        Bind::Tcp(address) => TcpStream::connect_timeout(&reachable(*address), GREETING_MAX)
-            .map(|s| Box::new(s) as Box<dyn Stream>),
-        Bind::Unix(path) => UnixStream::connect(path).map(|s| Box::new(s) as Box<dyn Stream>),
-    };
+    let stream = connect(name, bind, deadline);
     let mut stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
     let mut greeting = Vec::new();
     while !greeting.ends_with(b"\n") && greeting.len() < 512 {
@@ -95,6 +96,20 @@ fn greeting(bind: &Bind) -> Result<(), String> {
     Ok(())
 }
 
+fn connect(name: &str, bind: &Bind, deadline: Instant) -> io::Result<Box<dyn Stream>> {
+    match bind {
+        Bind::Unix(path) => Ok(Box::new(UnixStream::connect(path)?)),
+        Bind::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(&reachable(*address), GREETING_MAX)?;
+            if !TLS_FROM_START.contains(&name) {
+                return Ok(Box::new(stream));
+            }
+            stream.patience(deadline.saturating_duration_since(Instant::now()).max(PAUSE))?;
+            Ok(Box::new(unverified::over(stream).map_err(io::Error::other)?))
+        }
+    }
+}
+
 /// An address that stands for all networks is reached over loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -113,6 +128,12 @@ impl Stream for TcpStream {
     fn patience(&self, limit: Duration) -> io::Result<()> {
         self.set_write_timeout(Some(limit))?;
         self.set_read_timeout(Some(limit))
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn patience(&self, limit: Duration) -> io::Result<()> {
+        self.sock.patience(limit)
     }
 }
 

@@ -45,7 +45,7 @@
 //! | BDAT n LAST | the same | reads n octets | `Receiving` |
 //! | chunk came | `ReceivingChunk` | 250 | `Chunks` |
 //! | message came | `Receiving` | hands it to the store | `Delivering` |
-//! | receipt, error | `Delivering` | 250 if and only if there is a receipt; with LMTP for each recipient | `Ready` |
+//! | receipt, error | `Delivering` | 250 if and only if there is a receipt; LMTP: for each | `Ready` |
 //! | RSET | any | forgets the transaction | `Ready`, or stays `Connected` |
 //! | NOOP, HELP, VRFY, EXPN | any | answers | the same |
 //! | BDAT | any other | 503, 552 or 554; its octets are swallowed | `Ready`, or stays `Connected` |

@@ -299,8 +299,16 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    fn replies_to_tls_and_auth() -> Vec<Reply> {
+    fn replies_of_roles_tls_and_auth() -> Vec<Reply> {
         let mut all = vec![
+            Reply::help(Hello::Smtp),
+            Reply::help(Hello::Lmtp),
+            Reply::NOT_OFFERED,
+            Reply::hello_first(Hello::Smtp),
+            Reply::hello_first(Hello::Lmtp),
+            Reply::other_hello(Hello::Lmtp),
+            Reply::EHLO_FIRST,
+            Reply::NO_LMTP_RECIPIENTS,
             Reply::TLS_NEXT,
             Reply::ENCRYPTED,
             Reply::LOGGED_IN,
@@ -360,19 +368,11 @@ mod tests {
             Reply::BYE,
             Reply::NOT_VERIFIED,
             Reply::NO_LISTS,
-            Reply::help(Hello::Smtp),
-            Reply::help(Hello::Lmtp),
-            Reply::NOT_OFFERED,
-            Reply::hello_first(Hello::Smtp),
-            Reply::hello_first(Hello::Lmtp),
-            Reply::other_hello(Hello::Lmtp),
-            Reply::EHLO_FIRST,
             Reply::MAIL_FIRST,
             Reply::RCPT_FIRST,
             Reply::NESTED_MAIL,
             Reply::IN_CHUNKS,
             Reply::NO_VALID_RECIPIENTS,
-            Reply::NO_LMTP_RECIPIENTS,
             Reply::EHLO_FOR_PARAMETERS,
             Reply::NEEDS_SMTPUTF8,
             Reply::NOT_OURS,
@@ -391,7 +391,7 @@ mod tests {
             Reply::chunk_taken(u64::MAX),
             Reply::too_big(u64::MAX),
         ];
-        all.extend(replies_to_tls_and_auth());
+        all.extend(replies_of_roles_tls_and_auth());
         all.extend(errors.iter().map(Reply::trouble));
         all.extend(faults.iter().map(|fault| Reply::fault(fault, u64::MAX)));
         all.extend(syntax.iter().map(Reply::syntax));

@@ -74,6 +74,16 @@ fn smtp_conversations_on_a_real_server() {
 }
 
 #[test]
+fn submission_conversations_on_a_real_server() {
+    play_on_a_real_server("submission", &World::smtp());
+}
+
+#[test]
+fn lmtp_conversations_on_a_real_server() {
+    play_on_a_real_server("lmtp", &World::smtp());
+}
+
+#[test]
 fn pop3_conversations_on_a_real_server() {
     play_on_a_real_server("pop3", &World::pop3());
 }

@@ -79,6 +79,10 @@ fn role() -> impl Strategy<Value = (Role, Vec<With>)> {
     (role, with)
 }
 
+fn has_a_code(line: &str) -> bool {
+    line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit)
+}
+
 fn chunk_command(size: usize, last: bool) -> String {
     format!("BDAT {size}{}\r\n", if last { " LAST" } else { "" })
 }
@@ -119,7 +123,7 @@ proptest! {
     ) {
         let (said, _) = talk(turns.iter().map(Vec::as_slice));
         for line in said.split_terminator("\r\n") {
-            prop_assert!(line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+            prop_assert!(has_a_code(line), "{line:?}");
         }
     }
 
@@ -139,7 +143,7 @@ proptest! {
             }
             let said = session.said();
             for line in said.split_terminator("\r\n") {
-                prop_assert!(line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+                prop_assert!(has_a_code(line), "{line:?}");
             }
             if with.contains(&With::Remote) && !secured {
                 prop_assert!(!said.contains("235 ") && !said.contains("334 "), "{said}");

@@ -1,16 +1,18 @@
-//! SMTP: the way in.
+//! SMTP, submission and LMTP: the way in. What sets the three apart is a table in [`role`].
 //!
 //! # States
 //!
 //! ```text
-//!              EHLO HELO             MAIL                  RCPT
+//!              EHLO HELO LHLO        MAIL                  RCPT
 //!  Connected ───────────▶ Ready ───────────▶ Transaction ───────▶ Routing
-//!                          ▲ ▲ ▲                │  │  ▲              │
-//!             RSET EHLO    │ │ │  RSET EHLO     │  │  └──────────────┘ answer
-//!             HELO ────────┘ │ └────────────────┘  │
-//!                            │                     ├─ DATA, BDAT n LAST ─▶ Receiving ◀─┐
-//!                            │                     │                           │       │
-//!                            │                     └─ BDAT n ─▶ ReceivingChunk │       │
+//!      ▲                   ▲ ▲ ▲ ▲ │            │  │  ▲              │
+//!      │                   │ │ │ │ └─ AUTH ─▶ Exchanging             │
+//!      │ TLS has begun     │ │ │ └──────────────┘ verdict            │
+//!      │      RSET EHLO    │ │ │  RSET EHLO     │  │  └──────────────┘ answer
+//!  Securing   HELO ────────┘ │ └────────────────┘  │
+//!      ▲                     │                     ├─ DATA, BDAT n LAST ─▶ Receiving ◀─┐
+//!      │ STARTTLS            │                     │                           │       │
+//!  any with a greeting       │                     └─ BDAT n ─▶ ReceivingChunk │       │
 //!                            │                                     │     ▲     │       │
 //!                            │                             250     ▼     │     │       │
 //!                            │                                   Chunks ─┘ BDAT n      │
@@ -19,16 +21,23 @@
 //!                            └──────────────── Delivering ◀────────────────────┘ all has come
 //! ```
 //!
-//! From every state: QUIT, silence for too long, a stopping server and the twentieth error lead to
-//! `Closed`; EHLO, HELO and RSET from `Transaction` and `Chunks` lead to `Ready`; a message or chunk
-//! that is refused leads from `Receiving`, `ReceivingChunk` and `Chunks` to `Ready`.
+//! From every state: QUIT, silence for too long, a stopping server, the twentieth error and the third
+//! failed login lead to `Closed`; EHLO, HELO and RSET from `Transaction` and `Chunks` lead to `Ready`; a
+//! message or chunk that is refused leads from `Receiving`, `ReceivingChunk` and `Chunks` to `Ready`.
+//! Between `Ready` and `Transaction` submission asks whether the sender is allowed, in `Permitting`.
 //!
 //! # Transitions
 //!
 //! | event | in | does | to |
 //! | --- | --- | --- | --- |
-//! | EHLO, HELO | any | tells the extensions | `Ready` |
+//! | EHLO, HELO, LHLO | any | tells the extensions, if it is the greeting of the role | `Ready` |
+//! | STARTTLS | any but `Connected`, without TLS | 220, begins the handshake | `Securing` |
+//! | handshake done | `Securing` | forgets name, login and transaction | `Connected` |
+//! | AUTH | `Ready` after EHLO, not logged in | 334, or asks for the verdict | `Exchanging` |
+//! | line, answer | `Exchanging` | 334, or 235 if and only if there is a login | the same, or `Ready` |
 //! | MAIL | `Ready` | opens the envelope | `Transaction` |
+//! | MAIL | `Ready`, submission | asks whether the account may send so | `Permitting` |
+//! | answer | `Permitting` | opens the envelope, or refuses it | `Transaction`, `Ready` |
 //! | RCPT | `Transaction` | asks where the mail goes | `Routing` |
 //! | answer | `Routing` | adds the recipient, or refuses it | `Transaction` |
 //! | DATA | `Transaction` with recipients | 354, reads to the dot | `Receiving` |
@@ -36,7 +45,7 @@
 //! | BDAT n LAST | the same | reads n octets | `Receiving` |
 //! | chunk came | `ReceivingChunk` | 250 | `Chunks` |
 //! | message came | `Receiving` | hands it to the store | `Delivering` |
-//! | receipt, error | `Delivering` | 250 if and only if there is a receipt | `Ready` |
+//! | receipt, error | `Delivering` | 250 if and only if there is a receipt; LMTP: for each | `Ready` |
 //! | RSET | any | forgets the transaction | `Ready`, or stays `Connected` |
 //! | NOOP, HELP, VRFY, EXPN | any | answers | the same |
 //! | BDAT | any other | 503, 552 or 554; its octets are swallowed | `Ready`, or stays `Connected` |
@@ -45,13 +54,17 @@
 //! # What holds
 //!
 //! - `Connected`: there is no name of the client. `Ready` and later: there is one.
-//! - `Transaction`, `Chunks`: there is a sender; the recipients are at most `limits.recipients`.
+//! - `Transaction`, `Chunks`: there is a sender; the recipients are at most `limits.recipients`. With
+//!   submission there is a login, and the sender is null or one of its addresses.
 //! - `Receiving`, `ReceivingChunk`, `Chunks`: there is at least one recipient, and the octets that
 //!   were announced in chunks are within the limit on a message.
-//! - `Routing`, `Receiving`, `ReceivingChunk`, `Delivering`: no command is read. One is answered at a
-//!   time, in order, whatever was sent ahead.
+//! - `Securing`, `Permitting`, `Routing`, `Receiving`, `ReceivingChunk`, `Delivering`: no command is
+//!   read. One is answered at a time, in order, whatever was sent ahead. What was sent ahead of a
+//!   handshake is thrown away. In `Exchanging` a line is a response and never a command.
 //! - `Delivering`: the session has nothing of the transaction any more; the store has it or has not.
-//! - A reply of class 2 to a whole message exists only with a [`crate::store::outcome::Receipt`].
+//! - A reply of class 2 to a whole message exists only with a [`crate::store::outcome::Receipt`], and
+//!   a login only with a [`crate::auth::outcome::Login`], which outlives transactions but not STARTTLS.
+//! - Where a password would cross a network in clear, AUTH is neither offered nor taken.
 //! - Whatever is refused, the octets that belong to it are read to their end and never as commands.
 //!   Where that end cannot be known (a BDAT without a readable size, or in a line that is spoilt) the
 //!   connection is closed.
@@ -59,7 +72,8 @@
 //! # Standards
 //!
 //! RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3030
-//! (CHUNKING, without BINARYMIME), 2034 and 3463 (ENHANCEDSTATUSCODES), 9422 (LIMITS).
+//! (CHUNKING, without BINARYMIME), 2034 and 3463 (ENHANCEDSTATUSCODES), 9422 (LIMITS), 3207
+//! (STARTTLS), 4954 (AUTH), 6409 (submission), 2033 (LMTP), 3848 (names in `Received:`).
 
 pub mod codec;
 pub mod command;

@@ -299,6 +299,37 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
+    fn replies_of_roles_tls_and_auth() -> Vec<Reply> {
+        let mut all = vec![
+            Reply::help(Hello::Smtp),
+            Reply::help(Hello::Lmtp),
+            Reply::NOT_OFFERED,
+            Reply::hello_first(Hello::Smtp),
+            Reply::hello_first(Hello::Lmtp),
+            Reply::other_hello(Hello::Lmtp),
+            Reply::EHLO_FIRST,
+            Reply::NO_LMTP_RECIPIENTS,
+            Reply::TLS_NEXT,
+            Reply::ENCRYPTED,
+            Reply::LOGGED_IN,
+            Reply::LOGGED_IN_BEFORE,
+            Reply::NO_AUTH_NOW,
+            Reply::NO_MECHANISM,
+            Reply::RESPONSE_TOO_LONG,
+            Reply::ENCRYPT_FIRST,
+            Reply::DENIED,
+            Reply::TOO_MANY_LOGINS,
+            Reply::TLS_FIRST,
+            Reply::AUTH_FIRST,
+            Reply::NOT_YOURS,
+            Reply::challenge("VXNlcm5hbWU6".into()),
+            Reply::login_trouble(),
+        ];
+        let exchange = [Fault::Cancelled, Fault::NotBase64, Fault::Malformed, Fault::ChannelBinding];
+        all.extend(exchange.map(Reply::exchange));
+        all
+    }
+
     fn every_reply() -> Vec<Reply> {
         let mailbox = || Address::parse("a@x.org").unwrap().name();
         let errors = [
@@ -337,34 +368,11 @@ mod tests {
             Reply::BYE,
             Reply::NOT_VERIFIED,
             Reply::NO_LISTS,
-            Reply::help(Hello::Smtp),
-            Reply::help(Hello::Lmtp),
-            Reply::TLS_NEXT,
-            Reply::ENCRYPTED,
-            Reply::NOT_OFFERED,
-            Reply::LOGGED_IN,
-            Reply::LOGGED_IN_BEFORE,
-            Reply::NO_AUTH_NOW,
-            Reply::NO_MECHANISM,
-            Reply::RESPONSE_TOO_LONG,
-            Reply::ENCRYPT_FIRST,
-            Reply::DENIED,
-            Reply::TOO_MANY_LOGINS,
-            Reply::TLS_FIRST,
-            Reply::AUTH_FIRST,
-            Reply::NOT_YOURS,
-            Reply::challenge("VXNlcm5hbWU6".into()),
-            Reply::login_trouble(),
-            Reply::hello_first(Hello::Smtp),
-            Reply::hello_first(Hello::Lmtp),
-            Reply::other_hello(Hello::Lmtp),
-            Reply::EHLO_FIRST,
             Reply::MAIL_FIRST,
             Reply::RCPT_FIRST,
             Reply::NESTED_MAIL,
             Reply::IN_CHUNKS,
             Reply::NO_VALID_RECIPIENTS,
-            Reply::NO_LMTP_RECIPIENTS,
             Reply::EHLO_FOR_PARAMETERS,
             Reply::NEEDS_SMTPUTF8,
             Reply::NOT_OURS,
@@ -383,10 +391,9 @@ mod tests {
             Reply::chunk_taken(u64::MAX),
             Reply::too_big(u64::MAX),
         ];
+        all.extend(replies_of_roles_tls_and_auth());
         all.extend(errors.iter().map(Reply::trouble));
         all.extend(faults.iter().map(|fault| Reply::fault(fault, u64::MAX)));
-        let exchange = [Fault::Cancelled, Fault::NotBase64, Fault::Malformed, Fault::ChannelBinding];
-        all.extend(exchange.map(Reply::exchange));
         all.extend(syntax.iter().map(Reply::syntax));
         all
     }

@@ -55,8 +55,10 @@ impl World {
         for (key, value) in &self.settings {
             home.set(key, value);
         }
+        home.set(&format!("listen.{kind}"), "127.0.0.1:0");
         if script.falls_silent() {
-            home.set(&format!("limits.{kind}_timeout"), SILENCE);
+            let protocol = if kind == "pop3" { kind } else { "smtp" };
+            home.set(&format!("limits.{protocol}_timeout"), SILENCE);
         }
         copy(&self.made, &home);
         let server = home.serve();

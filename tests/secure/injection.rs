@@ -4,6 +4,7 @@
 
 use super::tunnel::{Start, Tunnel};
 use super::world::{ANN, BOB, PASSWORD, World};
+use crate::support::wire::{Line, Smtp};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -89,9 +90,13 @@ fn a_failed_handshake_ends_that_session_only() {
     let world = World::closed();
     for (listener, ask) in [("pop3", "STLS"), ("submission", "STARTTLS"), ("pop3s", ""), ("submissions", "")]
     {
-        let mut line = crate::support::wire::Line::connect(world.local(listener));
-        if !ask.is_empty() {
+        let mut line = Line::connect(world.local(listener));
+        if listener == "submission" {
+            line = Smtp::open(world.local(listener)).line;
+        } else if !ask.is_empty() {
             line.line();
+        }
+        if !ask.is_empty() {
             line.say(ask);
             line.line();
         }

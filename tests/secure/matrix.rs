@@ -261,7 +261,12 @@ fn the_matrix_of_logins_is_as_the_contract_has_it() {
         hold("wrong password", &wrong, expected.wrong);
         hold("wrong proof", &scram, expected.scram);
         let [plain, login, user] = right;
-        let tls = start.map_or("none".to_owned(), |start| format!("{start:?}"));
+        let tls = match start {
+            None => "none",
+            Some(Start::AtOnce) => "from the start",
+            Some(Start::Smtp) => "STARTTLS",
+            Some(Start::Pop3) => "STLS",
+        };
         let _ = writeln!(
             table,
             "| {mode} | {from} | {listener} | {tls} | {offered} | {plain} | {login} | {user} | {wrong} | \

@@ -118,7 +118,7 @@ fn folders() -> tempfile::TempDir {
 }
 
 /// One message to two recipients through Postfix, and one to nobody; read by POP3 over TLS.
-fn hands_over(world: &World, postfix: &Postfix) {
+fn hands_over(world: &World, postfix: &Postfix, way: &str) {
     let mut smtp = Smtp::open(postfix.smtp);
     smtp.envelope("sender@example.com", &[ANN, BOB, "nobody@example.org"]);
     let reply = smtp.data(b"Subject: by LMTP\r\n\r\n.handed over\r\n");
@@ -153,7 +153,7 @@ fn hands_over(world: &World, postfix: &Postfix) {
     let log = postfix.log();
     let line = log.lines().find(|line| line.contains("to=<nobody@example.org>")).expect("just seen");
     assert!(line.contains("550 5.1.1") && line.contains("status=bounced"), "{line}");
-    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/secure-postfix.txt");
+    let path = format!("{}/secure-postfix-{way}.txt", env!("CARGO_TARGET_TMPDIR"));
     write(path, log).expect("the log can be kept");
 }
 
@@ -171,11 +171,11 @@ fn postfix_hands_over_by_lmtp_over_a_unix_socket_and_over_tcp() {
         let mode = std::fs::metadata(&socket).expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         let postfix = Postfix::start(dir, "unix:pillarbox/lmtp");
-        hands_over(&world, &postfix);
+        hands_over(&world, &postfix, "unix");
     }
     let settings =
         [("accounts.mode", "closed"), ("accounts.domains", "example.org"), ("listen.lmtp", "127.0.0.1:0")];
     let world = World::new(&settings);
     let postfix = Postfix::start(folders(), &format!("inet:{}", world.local("lmtp")));
-    hands_over(&world, &postfix);
+    hands_over(&world, &postfix, "tcp");
 }

@@ -27,7 +27,10 @@ fn nmap_finds_no_open_relay() {
     for listener in ["smtp", "submission"] {
         let found = nmap("smtp-open-relay", world.port(listener));
         all.push_str(&found);
-        assert!(found.contains("doesn't seem to be an open relay"), "{listener}: {found}");
+        // The second is what it says of a server that wants a login first.
+        let good =
+            ["Server doesn't seem to be an open relay, all tests failed", "Server isn't an open relay"];
+        assert!(good.iter().any(|words| found.contains(words)), "{listener}: {found}");
     }
     keep("nmap-relay", &all);
 }
@@ -43,7 +46,8 @@ fn nmap_finds_only_the_commands_that_are_offered() {
         for never in ["EXPN", "ETRN", "TURN", "XCLIENT", "XFORWARD"] {
             assert!(!found.contains(never), "{listener}: {found}");
         }
-        assert_eq!(found.contains("AUTH"), listener == "submission", "{listener}: {found}");
+        let ehlo = found.lines().find(|line| line.contains("smtp-commands:")).unwrap_or_default();
+        assert_eq!(ehlo.contains(" AUTH "), listener == "submission", "{listener}: {found}");
     }
     keep("nmap-commands", &all);
 }

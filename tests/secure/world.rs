@@ -29,18 +29,21 @@ impl World {
 
     /// With more settings.
     pub(crate) fn new(settings: &[(&str, &str)]) -> World {
-        let mut home = Home::new(settings);
+        // A listener that needs a certificate is refused until there is one.
+        let (listeners, others): (Vec<_>, Vec<_>) =
+            settings.iter().copied().partition(|(key, _)| key.starts_with("listen."));
+        let mut home = Home::new(&others);
         if settings.contains(&("accounts.mode", "closed")) {
             for account in [ANN, BOB] {
                 home.succeed(&["account", "add", account, "--password-stdin"], PASSWORD);
             }
         }
         let ca = certify(&mut home);
-        let has = |key: &str| settings.iter().any(|(given, _)| *given == key);
-        for listener in LISTENERS.map(|name| format!("listen.{name}")) {
-            if !has(&listener) {
-                home.set(&listener, "127.0.0.1:0");
-            }
+        for listener in LISTENERS {
+            home.set(&format!("listen.{listener}"), "127.0.0.1:0");
+        }
+        for (listener, places) in listeners {
+            home.set(listener, places);
         }
         let server = home.serve();
         World { home, server, ca }

@@ -102,6 +102,12 @@ impl Wire {
         self.say(line);
         self.line()
     }
+
+    /// Ends the session, so that the next one finds the mailbox free.
+    fn quit(&mut self) {
+        let reply = self.ask("QUIT");
+        assert!(reply.starts_with("221 ") || reply.starts_with("+OK"), "{reply}");
+    }
 }
 
 /// One row at work.
@@ -148,7 +154,10 @@ impl Place<'_> {
 
     fn plain(&self, password: &str) -> String {
         let response = base64(format!("\0{ANN}\0{password}").as_bytes());
-        self.connect().0.ask(&format!("AUTH PLAIN {response}"))
+        let mut wire = self.connect().0;
+        let reply = wire.ask(&format!("AUTH PLAIN {response}"));
+        wire.quit();
+        reply
     }
 
     fn login(&self) -> String {
@@ -159,6 +168,7 @@ impl Place<'_> {
                 reply = wire.ask(&base64(response.as_bytes()));
             }
         }
+        wire.quit();
         reply
     }
 
@@ -167,19 +177,24 @@ impl Place<'_> {
         let first = base64(format!("n,,n={ANN},r=abc").as_bytes());
         let reply = wire.ask(&format!("AUTH SCRAM-SHA-256 {first}"));
         if !is_challenge(&reply) {
+            wire.quit();
             return reply;
         }
         let challenge = unbase64(reply.split_once(' ').expect("a challenge").1);
         let nonce = challenge.split(',').next().expect("a nonce");
         assert!(nonce.starts_with("r=abc") && nonce.len() > 20, "{challenge}");
         let proof = base64(&[0; 32]);
-        wire.ask(&base64(format!("c=biws,{nonce},p={proof}").as_bytes()))
+        let reply = wire.ask(&base64(format!("c=biws,{nonce},p={proof}").as_bytes()));
+        wire.quit();
+        reply
     }
 
     fn user_and_pass(&self) -> String {
         let mut wire = self.connect().0;
         let reply = wire.ask(&format!("USER {ANN}"));
-        if reply.starts_with("+OK") { wire.ask(&format!("PASS {PASSWORD}")) } else { reply }
+        let reply = if reply.starts_with("+OK") { wire.ask(&format!("PASS {PASSWORD}")) } else { reply };
+        wire.quit();
+        reply
     }
 }
 

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -280,7 +281,8 @@ fn scratch(config: &mut Config, lifetime: Lifetime) -> Result<Option<tempfile::T
     if lifetime == Lifetime::Kept {
         return Ok(None);
     }
-    let made = tempfile::Builder::new().prefix("pillarbox-").tempdir();
+    let private = std::fs::Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix("pillarbox-").permissions(private).tempdir();
     let dir =
         made.map_err(|source| ServeError::System { what: "make a temporary data directory", source })?;
     config.data_dir = dir.path().to_owned();

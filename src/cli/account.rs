@@ -72,10 +72,21 @@ pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<()
     if !database_exists(config)? {
         return Err(Failure::because(AccountError::NoAccount(name)));
     }
-    let messages =
-        with_store(config, async |store| store.remove_account(&name).await.map_err(Failure::because))?;
+    let (messages, aliases) = with_store(config, async |store| {
+        let messages = store.remove_account(&name).await.map_err(Failure::because)?;
+        let mut aliases = store.aliases().await.map_err(Failure::because)?;
+        aliases.retain(|alias| alias.targets.contains(&name));
+        Ok((messages, aliases))
+    })?;
     let plural = if messages == 1 { "" } else { "s" };
-    out.line(format_args!("removed {name} and its {messages} message{plural}"))
+    out.line(format_args!("removed {name} and its {messages} message{plural}"))?;
+    for alias in aliases {
+        out.line(format_args!(
+            "the alias {} still names it; remove that too if nobody is to have its mail",
+            alias.name
+        ))?;
+    }
+    Ok(())
 }
 
 fn kept_of(password: &Secret) -> Result<StoredPassword, Failure> {

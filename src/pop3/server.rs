@@ -75,6 +75,7 @@ enum End {
 /// What a session did, for the log.
 #[derive(Debug, Default)]
 struct Tally {
+    logins: u32,
     retrieved: u64,
     deleted: usize,
 }
@@ -99,13 +100,19 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
             }
             Err(end) => Err(end),
         };
-        let Tally { retrieved, deleted } = tally;
-        match ended {
-            Ok(reason) => info!(retrieved, deleted, reason, "session ended"),
+        let Tally { logins, retrieved, deleted } = tally;
+        let reason = match ended {
+            Ok(reason) => reason.to_owned(),
             Err(end @ (End::Torn(..) | End::Short { .. })) => {
-                error!(retrieved, deleted, reason = %end, "session cut");
+                return error!(retrieved, deleted, reason = end.to_string(), "session cut");
             }
-            Err(end) => info!(retrieved, deleted, reason = %end, "session ended"),
+            Err(end) => end.to_string(),
+        };
+        // Health checks come and go every few seconds, and open no mailbox.
+        if logins == 0 {
+            debug!(reason, "session ended without a login");
+        } else {
+            info!(retrieved, deleted, reason, "session ended");
         }
     }
     .instrument(span)
@@ -374,6 +381,7 @@ impl Driver {
         match self.context.store.open_maildrop(login, Instant::now()).await {
             Ok(Some((maildrop, listing))) => {
                 self.maildrop = Some(maildrop);
+                self.tally.logins += 1;
                 let messages = listing.entries().len();
                 let octets: u64 = listing.entries().iter().map(|entry| entry.octets).sum();
                 info!(user = login.mailbox().to_string(), messages, octets, %ip, "login");

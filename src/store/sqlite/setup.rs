@@ -111,7 +111,7 @@ pub(super) async fn migrate(
             roll_back(connection).await.map_err(refused)?;
             return Err(refused(error));
         }
-        tracing::info!(file = %file.display(), version, "the schema of the database is up to date");
+        tracing::info!(file = %file.display(), version, "the database has a new schema");
     }
     Ok(())
 }

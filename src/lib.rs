@@ -4,14 +4,15 @@
 //! # Layout, in reading order
 //!
 //! - [`mail`]: the nouns — addresses, envelopes, bodies, trace lines, ids.
-//! - [`wire`]: bytes that both protocols share — lines, dot transparency.
+//! - [`wire`]: bytes that both protocols share — lines, dot transparency, SASL.
 //! - [`smtp`]: the words, the state machine and the driver of the way in.
 //! - [`pop3`]: the same, file by file, of the way out.
 //! - [`store`]: the mailboxes: one writer that commits groups, readers that never wait for it.
 //! - [`auth`]: who may open which mailbox, and how fast one may guess.
-//! - [`net`]: sockets, limits, timeouts, an orderly end.
+//! - [`net`]: sockets, TLS, limits, timeouts, an orderly end.
 //! - [`config`]: what the operator wrote, sound or refused with every fault.
 //! - [`cli`]: the commands of the program.
+//! - [`log`]: lines on standard error, for a person or a machine.
 //! - [`serve`]: the assembly, the only place that knows every module.
 
 pub mod auth;

@@ -1,14 +1,13 @@
 //! Binding the sockets that mail comes and goes by.
 
 use super::listener::Listener;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -106,16 +105,6 @@ pub fn unix(path: &Path) -> Result<(Listener, SocketFile), BindError> {
     let file = SocketFile(path.to_owned());
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(system)?;
     Ok((Listener::Unix(listener), file))
-}
-
-/// Lets the kernel find out that a peer has vanished: without it a session whose client lost its
-/// network would hold its place for the whole timeout.
-pub(super) fn keep_alive(stream: &tokio::net::TcpStream) {
-    let often = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(20));
-    // It only helps: a system that cannot do it still has the timeouts.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&often);
 }
 
 #[cfg(test)]

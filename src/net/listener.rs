@@ -3,13 +3,14 @@
 use super::conn::{Conn, Ending};
 use super::stream::Stream;
 use crate::mail::peer::Peer;
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -38,7 +39,7 @@ impl Listener {
                 // Replies leave when they are complete; Nagle's rule would only hold them back. A
                 // peer that is gone already makes this fail, which its session will find out.
                 let _ = stream.set_nodelay(true);
-                super::bind::keep_alive(&stream);
+                keep_alive(&stream);
                 Ok((Stream::Tcp(stream), Peer::tcp(address)))
             }
             Listener::Unix(listener) => {
@@ -47,6 +48,16 @@ impl Listener {
             }
         }
     }
+}
+
+/// Lets the kernel find out that a peer has vanished: without it a session whose client lost its
+/// network would hold its place for the whole timeout.
+fn keep_alive(stream: &TcpStream) {
+    let often = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(20));
+    // It only helps: a system that cannot do it still has the timeouts.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&often);
 }
 
 /// How many connections there may be, over all listeners together.

@@ -101,6 +101,7 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
             Err(end) => Err(end),
         };
         let Tally { logins, retrieved, deleted } = tally;
+        let is_handshake = matches!(ended, Err(End::Conn(ConnError::Handshake(_))));
         let reason = match ended {
             Ok(reason) => reason.to_owned(),
             Err(end @ (End::Torn(..) | End::Short { .. })) => {
@@ -109,7 +110,7 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
             Err(end) => end.to_string(),
         };
         // Health checks come and go every few seconds, and open no mailbox.
-        if logins == 0 {
+        if logins == 0 && !is_handshake {
             debug!(reason, "session ended without a login");
         } else {
             info!(retrieved, deleted, reason, "session ended");

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -193,7 +193,10 @@ impl Server {
             let mut lines = BufReader::new(stderr);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
-                kept.text.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                kept.text
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&line));
                 kept.grown.notify_all();
                 line.clear();
             }
@@ -227,13 +230,13 @@ impl Server {
 
     /// The log so far.
     pub(crate) fn log(&self) -> String {
-        self.log.text.lock().unwrap().clone()
+        self.log.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a line of the log that holds all of `words`; that line.
     pub(crate) fn wait_for_log(&self, words: &[&str]) -> String {
         let until = Instant::now() + DEADLINE;
-        let mut text = self.log.text.lock().unwrap();
+        let mut text = self.log.text.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(line) = text.lines().find(|line| words.iter().all(|word| line.contains(word))) {
                 return line.to_owned();

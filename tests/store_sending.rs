@@ -65,6 +65,22 @@ async fn an_account_sends_as_itself_its_tags_and_the_aliases_that_end_in_it() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_removed_sends_no_more() {
+    let mut kit = Kit::new(On::Sqlite);
+    kit.options = closed(&kit.options);
+    let store = kit.open().await;
+    store.add_account(&name("ann"), &kept("hash"), None).await.unwrap();
+    store.add_account(&name("bob"), &kept("hash"), None).await.unwrap();
+    store.add_alias(&alias("team", &["ann", "bob"])).await.unwrap();
+    store.remove_account(&name("ann")).await.unwrap();
+    for from in ["ann@example.org", "ann+shop@example.org", "team@example.org"] {
+        assert!(!store.may_send_as(&name("ann"), &address(from)).await.unwrap(), "{from}");
+    }
+    assert!(store.may_send_as(&name("bob"), &address("team@example.org")).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
 async fn in_open_mode_anybody_sends_as_anybody() {
     let mut kit = Kit::new(On::Sqlite);
     let store = kit.open().await;

@@ -124,7 +124,10 @@ impl Address {
         if local.is_empty() {
             return Err(AddressError::NoLocalPart);
         }
-        if local.len() > LOCAL_OCTETS_MAX {
+        // Some letters are longer in lower case, and the name of the mailbox has to be an address too.
+        let longest =
+            if local.is_ascii() { local.len() } else { local.len().max(local.to_lowercase().len()) };
+        if longest > LOCAL_OCTETS_MAX {
             return Err(AddressError::TooLong);
         }
         if local.chars().any(char::is_control) {
@@ -345,5 +348,23 @@ mod tests {
         assert_eq!(tagged.as_ref().and_then(|n| n.without_tag("+")), name("alice@example.org").ok());
         assert_eq!(tagged.as_ref().and_then(|n| n.without_tag("")), None);
         assert_eq!(name("+x@example.org").ok().and_then(|n| n.without_tag("+")), None);
+    }
+
+    #[test]
+    fn the_name_of_an_address_is_an_address_also_where_lower_case_is_longer() {
+        // This capital has two octets and becomes three.
+        let dotted = |letters: usize| Address::parse(&format!("{}@x.org", "\u{130}".repeat(letters)));
+        for letters in 1..=128 {
+            if let Ok(address) = dotted(letters) {
+                let name = address.name();
+                assert_eq!(
+                    Address::parse(&name.to_string()).map(|again| again.name()),
+                    Ok(name),
+                    "{letters}"
+                );
+            }
+        }
+        assert!(dotted(85).is_ok());
+        assert_eq!(dotted(86), Err(AddressError::TooLong));
     }
 }

@@ -206,16 +206,20 @@ impl Walk {
 
 impl super::Store {
     /// Whether mail from `from` may be sent by the account `mailbox`: its address, one of its `+tag`s, or
-    /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`. In
-    /// open mode anybody may send as anybody.
+    /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`, and an
+    /// account that was removed as nobody. In open mode anybody may send as anybody.
     ///
     /// # Errors
     /// [`Error`] when the question could not be answered.
     pub async fn may_send_as(&self, mailbox: &MailboxName, from: &Address) -> Result<bool, Error> {
         let policy = &self.inner.policy;
         let name = from.name();
-        if policy.mode == Mode::Open || name == *mailbox {
+        if policy.mode == Mode::Open {
             return Ok(true);
+        }
+        if name == *mailbox {
+            // A session may outlive its account.
+            return Ok(self.stored_password(mailbox).await?.is_some());
         }
         if !policy.is_ours(name.domain()) {
             return Ok(false);

@@ -281,7 +281,7 @@ impl Session {
         }
         match phase {
             phase if !self.offer.can_begin_tls() => say(phase, Reply::NOT_OFFERED),
-            Phase::Connected => say(Phase::Connected, Reply::EHLO_FIRST),
+            // Before EHLO too, as GNU SASL's client does it: what follows begins with EHLO anyway.
             // A transaction under way ends here: it is of the part of the session that is forgotten.
             _ => (Phase::Securing, Step { say: smallvec![Reply::TLS_NEXT], next: Next::StartTls }),
         }

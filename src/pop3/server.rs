@@ -5,7 +5,7 @@
 //! those, also end when another session takes the mailbox over.
 
 use super::codec::{Awaiting, Lines, Outgoing, Part, Wants};
-use super::offer::{Expiry, Offer, Plaintext, Stls};
+use super::offer::{Expiry, Offer};
 use super::pages::{Pages, Progress};
 use super::reply::Reply;
 use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
@@ -16,10 +16,11 @@ use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, OUTPUT_OCTETS_MAX, Waiting};
-use crate::net::tls::{Encryption, Keys, PlaintextAuth};
+use crate::net::tls::{Encryption, Keys};
 use crate::store::Store;
 use crate::store::maildrop::Maildrop;
 use crate::store::outcome::{Error, Expunged};
+use crate::wire::access::{Access, PlaintextAuth};
 use crate::wire::line::Line;
 use crate::wire::sasl::{Evidence, ScramParameters};
 use std::future::Future;
@@ -212,20 +213,14 @@ impl Driver {
 
     /// What can be done under `security`.
     fn offer(&self, security: Security) -> Offer {
-        let Context { encryption, plaintext_auth, expiry, .. } = &*self.context;
-        Offer {
-            expiry: *expiry,
-            stls: match encryption {
-                Encryption::OnRequest(_) => Stls::Possible,
-                Encryption::Off | Encryption::FromStart(_) => Stls::Impossible,
-            },
-            plaintext: match plaintext_auth {
-                PlaintextAuth::LocalOnly if !self.peer.is_local() => Plaintext::Refused,
-                PlaintextAuth::LocalOnly | PlaintextAuth::Anywhere => Plaintext::Allowed,
-            },
-            mechanisms: self.context.auth.mechanisms(&security).into(),
+        let Context { auth, encryption, plaintext_auth, expiry, .. } = &*self.context;
+        let access = Access {
+            start_tls: encryption.start_tls(),
+            plaintext: plaintext_auth.towards(&self.peer),
+            mechanisms: auth.mechanisms(&security).into(),
             security,
-        }
+        };
+        Offer { expiry: *expiry, access }
     }
 
     async fn start_tls(&mut self) -> Result<Offer, End> {

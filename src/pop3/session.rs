@@ -236,7 +236,8 @@ impl Session {
         match (phase, answer) {
             (Beginning { mechanism, initial }, Answer::Nonce(Ok(nonce))) => {
                 let initial = initial.as_ref().map(Secret::expose);
-                let (exchange, turn) = Exchange::begin(mechanism, initial, &self.offer.security, nonce);
+                let (exchange, turn) =
+                    Exchange::begin(mechanism, initial, &self.offer.access.security, nonce);
                 self.turn(Box::new(exchange), None, turn)
             }
             (Beginning { .. }, Answer::Nonce(Err(error))) => self.stay(ANEW, Reply::trouble(&error)),
@@ -274,7 +275,7 @@ impl Session {
 
             (phase @ Authorization { .. }, Stls) => self.begin_tls(phase),
             (phase @ Authorization { .. }, User(_) | Pass(_) | Auth { .. } | Mechanisms)
-                if !self.offer.takes_logins() =>
+                if !self.offer.access.takes_logins() =>
             {
                 self.refuse(phase, Reply::ENCRYPT_FIRST)
             }
@@ -288,7 +289,7 @@ impl Session {
                 self.stay(phase, mechanisms)
             }
             (phase @ Authorization { .. }, Auth { mechanism, initial }) => {
-                if !self.offer.mechanisms().contains(&mechanism) {
+                if !self.offer.access.mechanisms().contains(&mechanism) {
                     return self.refuse(phase, Reply::NO_MECHANISM);
                 }
                 self.phase = Phase::Beginning { mechanism, initial };
@@ -338,12 +339,12 @@ impl Session {
     }
 
     fn begin_tls(&mut self, phase: Phase) -> Step {
-        if self.offer.can_begin_tls() {
+        if self.offer.access.can_begin_tls() {
             self.phase = Phase::Securing;
             return Step { say: Some(Reply::STLS), next: Next::StartTls };
         }
         // RFC 2595 §4: under TLS there is no second STLS.
-        let reply = if self.offer.is_secured() { Reply::ENCRYPTED } else { Reply::NO_TLS };
+        let reply = if self.offer.access.is_secured() { Reply::ENCRYPTED } else { Reply::NO_TLS };
         self.refuse(phase, reply)
     }
 

@@ -11,7 +11,7 @@ pub use event::{Answer, Ask, BodyFault, Event, Next, Step};
 
 use super::codec::{Awaiting, Framing};
 use super::command::{Chunk, Client, Command, Syntax};
-use super::offer::{LoggedIn, Offer};
+use super::offer::{self, LoggedIn, Offer};
 use super::reply::Reply;
 use super::role::Role;
 use crate::auth::outcome::Login;
@@ -268,7 +268,7 @@ impl Session {
     fn hello(&self, client: Client) -> (Phase, Step) {
         let logged_in = if self.login.is_some() { LoggedIn::Yes } else { LoggedIn::No };
         let extensions = match client.protocol {
-            Protocol::Esmtp | Protocol::Lmtp => self.offer.extensions(&self.terms, logged_in),
+            Protocol::Esmtp | Protocol::Lmtp => offer::extensions(&self.offer, &self.terms, logged_in),
             Protocol::Smtp => Vec::new(),
         };
         say(Phase::Ready(client), Reply::hello(&self.terms.hostname, &extensions))

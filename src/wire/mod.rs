@@ -3,6 +3,7 @@
 //!
 //! Pure: values in, values out, whatever the cut of the stream.
 
+pub mod access;
 pub mod dot;
 pub mod line;
 pub mod sasl;

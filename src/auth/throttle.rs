@@ -7,9 +7,9 @@
 //! success clears nothing: whoever guesses may have an account too. This host itself is kept waiting
 //! but never blocked.
 
+use crate::mail::peer::Origin;
 use lru::LruCache;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -44,40 +44,6 @@ pub struct Consequence {
     pub delay: Duration,
     /// The origin that is blocked from now on.
     pub blocked: Option<Origin>,
-}
-
-/// Where failures are counted together. One customer has a whole /64 of IPv6 at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// One address.
-    V4(Ipv4Addr),
-    /// The first 64 bits of an address.
-    V6Net([u8; 8]),
-}
-
-impl fmt::Display for Origin {
-    /// An address, or a network as `2001:db8::/64`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::V4(ip) => ip.fmt(f),
-            Origin::V6Net(net) => {
-                let bits = u128::from(u64::from_be_bytes(*net)) << 64;
-                write!(f, "{}/64", Ipv6Addr::from_bits(bits))
-            }
-        }
-    }
-}
-
-impl Origin {
-    fn of(ip: IpAddr) -> Origin {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Origin::V4(ip),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Origin::V6Net([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +124,7 @@ fn delay(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())

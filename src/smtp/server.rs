@@ -13,7 +13,7 @@ use super::offer::Offer;
 use super::reply::Reply;
 use super::role::{Role, Senders};
 use super::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::mail::body::Body;
 use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, Waiting};
@@ -308,7 +308,7 @@ impl<'a> Driver<'a> {
                 }))
             }
             Ask::MaySend(login, from) => {
-                let allowed = store.may_send_as(login.mailbox(), &from).await;
+                let allowed = store.may_send(login.mailbox(), &from).await;
                 Answer::MaySend(allowed.inspect_err(|error| {
                     warn!(from = from.to_string(), %error, "sender not looked up");
                 }))
@@ -323,8 +323,8 @@ impl<'a> Driver<'a> {
                 self.held = None;
                 Answer::DeliverEach(kept)
             }
-            Ask::Nonce => Answer::Nonce(login::nonce()),
-            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user).await),
+            Ask::Nonce => Answer::Nonce(auth::nonce()),
+            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user, session).await),
             Ask::Check(evidence) => Answer::Check(self.check(&evidence, session).await),
         }
     }

@@ -13,7 +13,7 @@ use super::codec::{Awaiting, Framing};
 use super::command::{Chunk, Client, Command, Syntax};
 use super::offer::{self, LoggedIn, Offer};
 use super::reply::Reply;
-use super::role::Role;
+use super::role::{Errors, Role, Verdict};
 use crate::auth::outcome::Login;
 use crate::mail::address::Address;
 use crate::mail::trace::Protocol;
@@ -254,6 +254,11 @@ impl Session {
             // Nothing may make up for a chunk that was refused: a message that went on with the next
             // one would lack its beginning, so the transaction ends with it.
             (Phase::Transaction(mail), Command::Bdat(chunk)) => match self.unfit(&mail) {
+                // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted, so
+                // none when none was.
+                Some(_) if chunk.last && self.terms.role.rules().verdict == Verdict::EachRecipient => {
+                    skip_saying(Phase::Ready(mail.client), chunk, Vec::new())
+                }
                 Some(reply) => skip(Phase::Ready(mail.client), chunk, reply),
                 None => self.chunk(mail, None, chunk),
             },
@@ -290,7 +295,11 @@ impl Session {
     /// Ends the session when it has been refused too often. A refusal that may pass does not count:
     /// it is not the fault of the client.
     fn count_errors(&mut self, mut step: Step) -> Step {
-        self.errors += u32::from(step.say.iter().any(Reply::is_error));
+        let is_error = match self.terms.role.rules().errors {
+            Errors::Refusals => Reply::is_error,
+            Errors::Protocol => Reply::is_protocol_error,
+        };
+        self.errors += u32::from(step.say.iter().any(is_error));
         if self.errors >= ERRORS_MAX && !matches!(step.next, Next::Close) {
             self.phase = Phase::Closed;
             // RFC 5321 §3.8: a server that has had enough says 421 before it closes.

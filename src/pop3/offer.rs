@@ -57,7 +57,7 @@ impl Offer {
             Expiry::Never => "EXPIRE NEVER".into(),
             Expiry::Days(days) => format!("EXPIRE {days}").into(),
         });
-        // RFC 6856 §2.2: user names and passwords may be UTF-8.
+        // RFC 6856 §2.2: user names and passwords may be UTF-8, before the command UTF8 too.
         lines.push("UTF8 USER".into());
         // RFC 2449 §6.9: without a version, which would only tell an attacker where to look.
         lines.push("IMPLEMENTATION Pillarbox".into());

@@ -1,5 +1,5 @@
-//! Bytes that both protocols share: lines with a limit, dot transparency,
-//! and the SASL exchange.
+//! What both protocols share: lines with a limit, dot transparency, the SASL exchange,
+//! and who may log in over which connection.
 //!
 //! Pure: values in, values out, whatever the cut of the stream.
 

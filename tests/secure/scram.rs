@@ -107,7 +107,8 @@ fn reply(tunnel: &mut Tunnel, is_pop3: bool) -> String {
     }
 }
 
-/// The last reply of a login that gsasl and openssl make together. `change` is what becomes of the binding on the way to gsasl.
+/// The last reply of a login that gsasl and openssl make together. `change` is what becomes of the
+/// binding on the way to gsasl.
 fn log_in(world: &World, (listener, start): (&str, Start), mechanism: &str, change: fn(&mut [u8])) -> String {
     let is_pop3 = listener.starts_with("pop3");
     let (mut tunnel, exported) = Tunnel::with_binding(world.local(listener), start, &world.ca);

@@ -29,6 +29,7 @@ pub(super) fn of(names: &[String]) -> NameConstraints {
         Ok(address) => subnet(address, if address.is_ipv4() { 32 } else { 128 }),
         Err(_) => GeneralSubtree::DnsName(domain(name).to_owned()),
     });
+    // RFC 5280 §4.2.1.10: what is not permitted of a kind that is named here, clients refuse.
     NameConstraints {
         permitted_subtrees: domains.chain(networks).chain(given).collect(),
         excluded_subtrees: Vec::new(),

@@ -257,7 +257,10 @@ async fn ten_failures_over_all_ways_to_log_in_block_an_address_and_no_other() {
     let lines = log.text();
     assert_eq!(lines.matches("address blocked").count(), 1, "{lines}");
     assert!(
-        lines.lines().any(|line| line.ends_with("address blocked minutes=15 ip=2001:db8:0:1::1")),
+        lines
+            .lines()
+            .any(|line| line
+                .ends_with("address blocked minutes=15 network=2001:db8:0:1::/64 ip=2001:db8:0:1::1")),
         "{lines}"
     );
     for blocked in [evil, neighbour] {

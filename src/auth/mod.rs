@@ -231,10 +231,10 @@ impl Auth {
     async fn punish(&self, caller: &Caller<'_>) {
         let now = Instant::now();
         let failed = locked(&self.shared.throttle).failed(caller.peer.ip(), caller.failures_before, now);
-        if failed.blocked.is_some() && self.shared.mode == Mode::Closed {
+        if let (Some(network), Mode::Closed) = (failed.blocked, self.shared.mode) {
             let minutes = throttle::BLOCKED_FOR.as_secs() / 60;
             // The address comes last, where fail2ban looks for it.
-            warn!(minutes, ip = %caller.peer, "address blocked");
+            warn!(minutes, %network, ip = %caller.peer, "address blocked");
         }
         tokio::time::sleep(failed.delay).await;
     }

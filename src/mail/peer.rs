@@ -53,6 +53,8 @@ pub enum Origin {
     V4(Ipv4Addr),
     /// The first 64 bits of an address.
     V6Net([u8; 8]),
+    /// The first 48 bits: what a provider gives to a site, and a tunnel broker to anybody.
+    V6Site([u8; 6]),
 }
 
 impl fmt::Display for Origin {
@@ -63,6 +65,10 @@ impl fmt::Display for Origin {
             Origin::V6Net(net) => {
                 let bits = u128::from(u64::from_be_bytes(*net)) << 64;
                 write!(f, "{}/64", Ipv6Addr::from_bits(bits))
+            }
+            Origin::V6Site([a, b, c, d, e, g]) => {
+                let address = Ipv6Addr::from([*a, *b, *c, *d, *e, *g, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                write!(f, "{address}/48")
             }
         }
     }
@@ -77,6 +83,18 @@ impl Origin {
             IpAddr::V6(ip) => {
                 let [a, b, c, d, e, f, g, h, ..] = ip.octets();
                 Origin::V6Net([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+
+    /// The site of an IPv6 address.
+    #[must_use]
+    pub fn site_of(ip: IpAddr) -> Option<Origin> {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, ..] = ip.octets();
+                Some(Origin::V6Site([a, b, c, d, e, f]))
             }
         }
     }

@@ -11,6 +11,9 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::fs;
 use std::path::Path;
 
+/// What stands at the foot of each page.
+const VERSION: &str = concat!("pillarbox ", env!("CARGO_PKG_VERSION"));
+
 /// The shells that get completions.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
@@ -67,7 +70,7 @@ fn page(command: &Command) -> Result<Vec<u8>, Failure> {
     let is_program = command.get_name() == "pillarbox";
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     // What stands below the help is laid out by hand and stays so.
-    let man = Man::new(command.clone().after_help(None::<&str>)).manual("Pillarbox");
+    let man = Man::new(command.clone().after_help(None::<&str>)).manual("Pillarbox").source(VERSION);
     let mut page = Vec::new();
     let render = |page: &mut Vec<u8>| -> std::io::Result<()> {
         man.render_title(page)?;

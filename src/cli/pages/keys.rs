@@ -39,8 +39,7 @@ enum Part {
 /// [`Failure`] when memory cannot be written to, which does not happen.
 pub(super) fn page() -> Result<Vec<u8>, Failure> {
     let mut roff = Roff::new();
-    let version = concat!("pillarbox ", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", ["pillarbox.toml", "5", "", version, "Pillarbox"]);
+    roff.control("TH", ["pillarbox.toml", "5", "", super::VERSION, "Pillarbox"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman("pillarbox.toml - configuration of the mail server pillarbox")]);
     roff.control("SH", ["DESCRIPTION"]);

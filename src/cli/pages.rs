@@ -21,15 +21,18 @@ const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 const SIGNALS: [(&str, &str); 2] = [
     (
         "SIGTERM, SIGINT",
-        "The first lets what is under way finish, for 30 seconds at most; the second ends the server at once.",
+        "The first lets what is under way finish, for 30 seconds at most; the second ends it at once.",
     ),
     ("SIGHUP", "Loads the certificate and its key again. A broken new one is logged, and the old one stays."),
 ];
 const FILES: [(&str, &str); 3] = [
-    ("/etc/pillarbox/pillarbox.toml", "The configuration, when neither --config nor ./pillarbox.toml is there."),
+    (
+        "/etc/pillarbox/pillarbox.toml",
+        "The configuration, when neither --config nor ./pillarbox.toml is there.",
+    ),
     (
         "pillarbox-data/pillarbox.db",
-        "The mail: one SQLite database, in the data directory. A file that ends in -wal beside it belongs to it.",
+        "The mail: one SQLite database, in the data directory. The file ending in -wal beside it belongs to it.",
     ),
     ("pillarbox-data/tls/", "What `pillarbox tls dev` has made."),
 ];

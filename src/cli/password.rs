@@ -32,10 +32,7 @@ pub fn ask(source: &Source) -> Result<Secret, Failure> {
         Source::StandardInput => read_line(&mut io::stdin().lock()),
         Source::File(path) => {
             let file = File::open(path).map_err(|error| {
-                Failure::because(format_args!(
-                    "the password cannot be read from {}: {error}",
-                    path.display()
-                ))
+                Failure::because(format_args!("the password cannot be read from {}: {error}", path.display()))
             })?;
             // Octet by octet: what a larger buffer reads ahead would not be wiped.
             read_line(&mut BufReader::with_capacity(1, file))

@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn comments_belong_to_what_follows_them() {
-        let sample = "# On the\n# whole.\n#\n# More.\n\n# One key.\na = 1\n\n# A table.\n[t]\n# Has\n# two lines.\n\
+        let sample = "# On the\n# whole.\n#\n# More.\n\n# One key.\na = 1\n\n# A table.\n[t]\n# Has\n\
+                      # two lines.\n\
                       b = []\n# Has none.\n# c = \"x\"\n";
         let key = |path: &str, default: Option<&str>, about: &str| Part::Key {
             path: path.to_owned(),

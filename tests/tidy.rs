@@ -100,7 +100,7 @@ fn the_table_of_the_readme_tells_the_defaults_of_the_sample_configuration() {
 }
 
 #[test]
-fn both_ways_to_build_the_image_make_the_same_image() {
+fn image_and_package_are_of_this_version_and_both_ways_make_the_same_image() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let last_stage = |name: &str| {
         let text = std::fs::read_to_string(root.join(name)).expect("it is there");
@@ -111,6 +111,9 @@ fn both_ways_to_build_the_image_make_the_same_image() {
     assert!(built == last_stage("packaging/docker/Dockerfile.prebuilt"), "the last stages differ");
     let version = concat!("ARG VERSION=", env!("CARGO_PKG_VERSION"));
     assert!(built.contains(version), "the image is labelled with another version");
+    let changelog = std::fs::read_to_string(root.join("packaging/debian/changelog")).expect("it is there");
+    let first = concat!("pillarbox (", env!("CARGO_PKG_VERSION"), "-1) ");
+    assert!(changelog.starts_with(first), "packaging/debian/changelog begins with another version");
 }
 
 /// The checks are tried on files that break them: a check that finds nothing may be one that looks

@@ -32,7 +32,7 @@ const FILES: [(&str, &str); 3] = [
     ),
     (
         "pillarbox-data/pillarbox.db",
-        "The mail: one SQLite database, in the data directory. The file ending in -wal beside it belongs to it.",
+        "The mail: one SQLite database in the data directory. The file ending in -wal belongs to it.",
     ),
     ("pillarbox-data/tls/", "What `pillarbox tls dev` has made."),
 ];

@@ -37,10 +37,12 @@ chmod 2775 "$work/volume"
 docker run -d --name "$tag-one" "${confined[@]}" -v "$work/volume:/data" "$DEMO_IMAGE" >/dev/null
 docker exec "$tag-one" pillarbox ready --wait 20s >/dev/null || { docker logs "$tag-one"; die "not ready"; }
 holds "it runs read-only, without capabilities, as a user that is only a number, on a volume of its group"
-before="$(milliseconds)"
 docker kill -s TERM "$tag-one" >/dev/null
 [ "$(docker wait "$tag-one")" = 0 ] || die "SIGTERM does not end it well"
-took=$(($(milliseconds) - before))
+docker logs -t "$tag-one" >"$work/stopped.log" 2>&1
+told_at="$(grep -m 1 "stopping on SIGTERM" "$work/stopped.log" | cut -d' ' -f1)"
+ended_at="$(docker inspect -f '{{.State.FinishedAt}}' "$tag-one")"
+took=$((($(date -d "$ended_at" +%s%N) - $(date -d "$told_at" +%s%N)) / 1000000))
 [ "$took" -lt 1000 ] || die "it took $took ms to stop"
 holds "it stops $took ms after SIGTERM and exits 0"
 docker rm -v "$tag-one" >/dev/null

@@ -10,11 +10,13 @@ in_host sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommend
     >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; die "systemd cannot be installed in a container"; }
 docker commit -c 'CMD ["/lib/systemd/systemd"]' "$tag-host" "$tag:host" >/dev/null
 docker rm -f "$tag-host" >/dev/null
+# systemd wants a place among the control groups: of its own kind where the kernel has the old hierarchy.
+groups=(-v /sys/fs/cgroup:/sys/fs/cgroup:ro)
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || groups=(--cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup:rw)
 docker run -d --name "$tag-host" -u 0 --cap-add SYS_ADMIN --security-opt seccomp=unconfined \
-    --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock -v /sys/fs/cgroup:/sys/fs/cgroup:ro \
+    --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock "${groups[@]}" \
     -e DEBIAN_FRONTEND=noninteractive "$tag:host" >/dev/null
-docker cp -q "$work/pillarbox.deb" "$tag-host:/pillarbox.deb" 2>/dev/null ||
-    docker cp "$work/pillarbox.deb" "$tag-host:/pillarbox.deb"
+docker cp "$work/pillarbox.deb" "$tag-host:/pillarbox.deb" >/dev/null 2>&1
 # Before it listens it cannot be asked to wait.
 in_host timeout 60 sh -c 'until systemctl is-system-running --wait 2>/dev/null | grep -qE "running|degraded"
     do sleep 0.1; done' || die "systemd does not come up in a container"

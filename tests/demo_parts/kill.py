@@ -101,7 +101,7 @@ def read(port, note):
     mailbox.quit()
     lost = [name for name in noted["acknowledged"] if name not in found]
     if lost:
-        sys.exit(f"kill.py: acknowledged and lost: {lost}")
+        sys.exit(f"kill.py: {len(lost)} messages were acknowledged and are lost, such as {lost[:3]}")
     strange = [name for name in found if name not in noted["started"]]
     if strange:
         sys.exit(f"kill.py: nobody sent the whole of {strange}")

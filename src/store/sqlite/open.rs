@@ -149,9 +149,20 @@ enum Role {
     Checkpoints,
 }
 
+/// FULL: each commit is on the disk before it is answered.
+#[cfg(not(any(test, feature = "testing")))]
+fn synchronous() -> &'static str {
+    "2"
+}
+
+#[cfg(any(test, feature = "testing"))]
+fn synchronous() -> &'static str {
+    crate::store::testing::synchronous().unwrap_or("2")
+}
+
 fn settings(role: Role) -> Vec<(&'static str, String)> {
     let mut settings = vec![
-        ("synchronous", "2".to_owned()),
+        ("synchronous", synchronous().to_owned()),
         ("wal_autocheckpoint", "0".to_owned()),
         ("journal_size_limit", WAL_KEPT_OCTETS.to_string()),
     ];

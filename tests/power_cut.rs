@@ -14,6 +14,8 @@ mod disk_kit;
 #[path = "power_cut/ledger.rs"]
 mod ledger;
 mod store_kit;
+#[path = "power_cut/story.rs"]
+mod story;
 mod support;
 #[path = "power_cut/weak.rs"]
 mod weak;
@@ -22,10 +24,11 @@ use disk_kit::chance::{Chance, seed, tries};
 use disk_kit::log::{Event, Log};
 use disk_kit::platter::{Honesty, Platter, Rest};
 use disk_kit::tally::Tally;
-use disk_kit::{Disk, wrapper};
-use ledger::{Ledger, Story};
+use disk_kit::{Disk, in_memory, wrapper};
+use ledger::Ledger;
 use std::path::Path;
 use std::sync::Arc;
+use story::Story;
 use support::wire::mailbox;
 use support::{Home, Server};
 
@@ -36,13 +39,6 @@ const CUTS_OF_A_LIFE: usize = 400;
 const SERVED_EVERY: usize = 20;
 const BOB: &str = "bob@example.org";
 const CAROL: &str = "carol@example.org";
-
-/// Where states are laid out: in memory, where the syncs of the examination cost nothing.
-fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.expect("a temporary directory")
-}
 
 /// What was written, what was acknowledged when, and where.
 struct Life {
@@ -147,7 +143,7 @@ fn cut_and_examine(life: &Life, honesty: Honesty, cuts: usize, chance: &mut Chan
     for (number, moment) in moments(life, cuts, chance).into_iter().enumerate() {
         platter.advance(moment);
         let rest = if honesty == Honesty::Lying { Rest::Nothing } else { Rest::any(chance) };
-        let dir = scratch();
+        let dir = in_memory();
         platter.cut(rest, chance).write_below(dir.path());
         let data_dir = dir.path().join("data");
         let what = format!("cut at {moment}, of the rest {rest:?}");

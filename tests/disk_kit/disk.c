@@ -34,7 +34,7 @@ struct record { uint32_t mark, kind; uint64_t inode, number, octets; };
 /* What goes wrong. */
 enum { EIO_ONCE = 1, EIO_EVER, ENOSPC_ONCE, SHORT_ONCE, SHORT_THEN_FULL };
 struct control {
-    uint64_t sync_delay_ms; /* set by the test */
+    volatile uint64_t sync_delay_ms; /* set by the test */
     uint64_t fault;         /* set by the test; 0 for none */
     uint64_t nth;           /* set by the test: the operation that goes wrong, counted from 1 */
     uint64_t operations;    /* counted here */
@@ -260,13 +260,13 @@ static int synced(int fd, int (*real)(int)) {
     pthread_mutex_lock(&turn);
     record(SYNC_BEGIN, inode, number, NULL, 0);
     pthread_mutex_unlock(&turn);
-    uint64_t delay = control->sync_delay_ms;
-    if (delay) {
-        struct timespec pause = {(time_t)(delay / 1000), (long)(delay % 1000) * 1000000};
-        __atomic_add_fetch(&control->sync_waiting, 1, __ATOMIC_SEQ_CST);
-        while (nanosleep(&pause, &pause) != 0) {}
-        __atomic_sub_fetch(&control->sync_waiting, 1, __ATOMIC_SEQ_CST);
+    /* In small steps, so that a test can let a sync that waits go on. */
+    __atomic_add_fetch(&control->sync_waiting, 1, __ATOMIC_SEQ_CST);
+    for (uint64_t waited = 0; waited < control->sync_delay_ms; waited += 5) {
+        struct timespec pause = {0, 5000000};
+        nanosleep(&pause, NULL);
     }
+    __atomic_sub_fetch(&control->sync_waiting, 1, __ATOMIC_SEQ_CST);
     /* Whoever records does not need the real one: the machine does not lose its power. */
     int result = log_fd < 0 ? real(fd) : 0;
     int kept = errno;

@@ -81,7 +81,7 @@ impl Disk {
         std::fs::metadata(self.log_file()).map_or(0, |file| file.len())
     }
 
-    /// From now on each sync takes so long.
+    /// From now on each sync takes so long, those that wait already too.
     pub(crate) fn slow_syncs(&self, delay: Duration) {
         self.write(SYNC_DELAY, u64::try_from(delay.as_millis()).expect("a short time"));
     }
@@ -120,6 +120,13 @@ impl Disk {
     fn write(&self, place: u64, value: u64) {
         self.control.write_all_at(&value.to_ne_bytes(), place).expect("the file of control");
     }
+}
+
+/// A directory in memory, where the real syncs cost nothing: what is synced is told by the records.
+pub(crate) fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a temporary directory")
 }
 
 /// The words that start a program in this environment.

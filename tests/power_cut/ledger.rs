@@ -1,16 +1,14 @@
 //! What was said to the server and what it answered, each with the length of the log at that moment;
 //! and the examination of a data directory against it.
 
-use crate::disk_kit::Disk;
 use crate::disk_kit::tally::Tally;
 use crate::store_kit::{disorder, name, octets, options, send, staged};
-use crate::support::wire::{Pop3, Smtp, without_trace};
+use crate::support::wire::without_trace;
 use pillarbox::mail::ids::MessageId;
 use pillarbox::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// One message.
 #[derive(Clone, Debug)]
@@ -35,8 +33,8 @@ pub(crate) struct Deletion {
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    mails: Vec<Mail>,
-    deletions: BTreeMap<String, Deletion>,
+    pub(crate) mails: Vec<Mail>,
+    pub(crate) deletions: BTreeMap<String, Deletion>,
     /// The id of each message in each mailbox, as first seen: it never changes.
     ids: Mutex<BTreeMap<(String, String), MessageId>>,
 }
@@ -53,51 +51,14 @@ pub(crate) fn message(name: &str, octets: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Clients that write down what they do.
-pub(crate) struct Story {
-    disk: Arc<Disk>,
-    pub(crate) ledger: Ledger,
-}
-
-impl Story {
-    pub(crate) fn new(disk: Arc<Disk>) -> Story {
-        Story { disk, ledger: Ledger::default() }
-    }
-
-    pub(crate) fn fork(&self) -> Story {
-        Story::new(self.disk.clone())
-    }
-
-    pub(crate) fn join(&mut self, part: Story) {
-        self.ledger.mails.extend(part.ledger.mails);
-        self.ledger.deletions.extend(part.ledger.deletions);
-    }
-
-    pub(crate) fn deliver(&mut self, smtp: SocketAddr, name: &str, octets: usize, to: &[&str]) {
-        let mut client = Smtp::open(smtp);
-        client.envelope("alice@client.example", to);
-        let offered = self.disk.now();
-        let reply = client.data(&message(name, octets));
-        assert_eq!(reply.code, 250, "{reply:?}");
-        self.ledger.note(name, octets, to, offered, self.disk.now());
-    }
-
-    pub(crate) fn delete_all(&mut self, pop3: SocketAddr, user: &str) {
-        let mut client = Pop3::open(pop3, user, "any");
-        for number in 1..=client.stat().0 {
-            client.ok(&format!("DELE {number}"));
-        }
-        let begun = self.disk.now();
-        client.ok("QUIT");
-        let done = self.disk.now();
-        self.ledger.deletions.insert(user.to_owned(), Deletion { begun, done });
-    }
-}
-
 impl Ledger {
     pub(crate) fn note(&mut self, name: &str, octets: usize, to: &[&str], offered: u64, accepted: u64) {
         let to = to.iter().map(|&to| to.to_owned()).collect();
         self.mails.push(Mail { name: name.to_owned(), octets, to, offered, accepted });
+    }
+
+    pub(crate) fn note_deletion(&mut self, user: &str, begun: u64, done: u64) {
+        self.deletions.insert(user.to_owned(), Deletion { begun, done });
     }
 
     /// The moments at which something had just been acknowledged.

@@ -4,11 +4,11 @@
 //! The program has no such setting. So this test program starts itself again, with the watched disk
 //! loaded into it, as a worker that delivers through the store.
 
-use crate::disk_kit::Disk;
 use crate::disk_kit::chance::{Chance, seed};
 use crate::disk_kit::log::Log;
 use crate::disk_kit::platter::{Honesty, Platter, Rest};
 use crate::disk_kit::tally::Tally;
+use crate::disk_kit::{Disk, in_memory};
 use crate::ledger::{Ledger, message};
 use crate::store_kit::{HEAD, delivery, memory, options};
 use pillarbox::store::{Store, testing};
@@ -62,7 +62,7 @@ fn deliver_and_tell(base: &Path) {
 }
 
 fn lost_with(synchronous: &str) -> Tally {
-    let base = crate::scratch();
+    let base = in_memory();
     let disk = Disk::below(base.path());
     let mut worker = Command::new(std::env::current_exe().expect("this program"));
     worker.args([TEST, "--exact", "--nocapture"]).env(WORKER, synchronous).envs(disk.recording());
@@ -86,7 +86,7 @@ fn lost_with(synchronous: &str) -> Tally {
     let mut tally = Tally::default();
     for moment in ledger.acknowledgements() {
         platter.advance(moment);
-        let dir = crate::scratch();
+        let dir = in_memory();
         platter.cut(Rest::any(&mut chance), &mut chance).write_below(dir.path());
         let what = format!("{synchronous}, cut at {moment}");
         runtime.block_on(ledger.examine(&dir.path().join("data"), moment, &what, &mut tally));

@@ -37,6 +37,8 @@ const CUTS: usize = 60;
 const CUTS_OF_A_LIFE: usize = 400;
 /// Of so many states one is opened by the real server too.
 const SERVED_EVERY: usize = 20;
+/// Where the data is, below the watched directory: neither of the two exists when the server starts.
+const DATA: &str = "new/data";
 const BOB: &str = "bob@example.org";
 const CAROL: &str = "carol@example.org";
 
@@ -50,6 +52,7 @@ struct Life {
 /// is killed.
 fn live() -> Life {
     let mut home = Home::new(&[]);
+    home.keep_data_in(&home.path().join(DATA));
     let disk = Arc::new(Disk::below(home.path()));
     let words = wrapper(&disk.recording());
     home.wrap(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -117,7 +120,10 @@ fn assert_nothing_was_missed(log: &Log, data_dir: &Path) {
             continue;
         }
         let octets = std::fs::read(&path).expect("a file");
-        assert!(told.files.get(&format!("data/{name}")) == Some(&octets), "{name} was written past the log");
+        assert!(
+            told.files.get(&format!("{DATA}/{name}")) == Some(&octets),
+            "{name} was written past the log"
+        );
         compared += 1;
     }
     assert!(compared >= 3 && compared == told.files.len(), "{compared} of {}", told.files.len());
@@ -145,7 +151,7 @@ fn cut_and_examine(life: &Life, honesty: Honesty, cuts: usize, chance: &mut Chan
         let rest = if honesty == Honesty::Lying { Rest::Nothing } else { Rest::any(chance) };
         let dir = in_memory();
         platter.cut(rest, chance).write_below(dir.path());
-        let data_dir = dir.path().join("data");
+        let data_dir = dir.path().join(DATA);
         let what = format!("cut at {moment}, of the rest {rest:?}");
         if number % SERVED_EVERY == SERVED_EVERY - 1 {
             serve(life, &data_dir, moment, &what, tally);

@@ -153,7 +153,8 @@ fn trouble(dir: &Path, doing: &'static str, error: io::Error) -> OpenError {
 }
 
 fn make(dir: &Path) -> Result<(), OpenError> {
-    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| trouble(dir, "making the directory", error))?;
     if missing.is_empty() {

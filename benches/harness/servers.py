@@ -20,6 +20,11 @@ MESSAGE_OCTETS_MAX = 26 * 1024 * 1024
 PATIENCE = 60
 
 
+def users(accounts):
+    """The names of all accounts: smtp-source -r leaves the number out for its last recipient."""
+    return [RECIPIENT, *(PATTERN.format(number) for number in range(1, accounts + 1))]
+
+
 def port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -162,14 +167,15 @@ class Pillarbox(Server):
     def add_accounts(self):
         machine.say(f"adding {self.accounts} accounts to Pillarbox, each with its own argon2 hash")
 
-        def add(number):
-            subprocess.run([self.program, "--config", self.config, "account", "add", PATTERN.format(number),
+        def add(user):
+            subprocess.run([self.program, "--config", self.config, "account", "add", user,
                             "--password-stdin"], input=PASSWORD, text=True, check=True,
                            stdout=subprocess.DEVNULL)
 
-        add(1)
+        first, *others = users(self.accounts)
+        add(first)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(add, range(2, self.accounts + 1)))
+            list(pool.map(add, others))
 
     def messages(self):
         import sqlite3
@@ -211,7 +217,7 @@ class PostfixDovecot(Server):
             os.chown(folder, user.pw_uid, -1)
             os.chmod(folder, mode)
         with open(f"{self.etc}/users", "w") as file:
-            file.writelines(f"{PATTERN.format(n)} x\n" for n in range(1, self.accounts + 1))
+            file.writelines(f"{user} x\n" for user in users(self.accounts))
         with open(f"{self.etc}/main.cf", "w") as file:
             file.write(f"compatibility_level = 3.6\nqueue_directory = {self.queue}\n"
                        f"data_directory = {self.folder}/postfix-data\nmyhostname = postfix.{DOMAIN}\n"
@@ -239,8 +245,7 @@ class PostfixDovecot(Server):
         os.chown(self.mail, nobody.pw_uid, nobody.pw_gid)
         secret = run(["openssl", "passwd", "-6", PASSWORD]).strip()
         with open(f"{self.folder}/users", "w") as file:
-            file.writelines(f"{PATTERN.format(n)}:{{SHA512-CRYPT}}{secret}\n"
-                            for n in range(1, self.accounts + 1))
+            file.writelines(f"{user}:{{SHA512-CRYPT}}{secret}\n" for user in users(self.accounts))
         os.chmod(f"{self.folder}/users", 0o644)
         number = self.pop3.split(":")[1]
         with open(f"{self.folder}/dovecot.conf", "w") as file:

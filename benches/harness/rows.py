@@ -194,12 +194,27 @@ def first_logins(work):
     return {"login-first": done["logins"] / done["seconds"]}
 
 
+def entering(work, places):
+    """Milliseconds of connect and login into mailboxes without mail, the middle of some."""
+    times = sorted(session(work, place, "list", 0)["login_ms"] for place in places)
+    return times[len(times) // 2]
+
+
+def listed(done, empty):
+    """What STAT + LIST + UIDL take, and with them what PASS takes more than for a mailbox without mail: a
+    server may read its listing there or here."""
+    return done["list_ms"] + max(0.0, done["login_ms"] - empty)
+
+
 def list_thousand(work):
     filled(work, 0, 1000, KIB)
     session(work, 0, "list", 1000)
+    empty = entering(work, [19] * 6)
     with work.clock():
-        times = [session(work, 0, "list", 1000)["list_ms"] for _ in range(5)]
-    return {"list-1000": sorted(times)[2]}
+        done = [session(work, 0, "list", 1000) for _ in range(7)]
+    middle = sorted(done, key=lambda run: listed(run, empty))[3]
+    work.notes |= {"login_ms": middle["login_ms"], "list_ms": middle["list_ms"], "login_empty_ms": empty}
+    return {"list-1000": listed(middle, empty)}
 
 
 def list_many(work):
@@ -214,11 +229,17 @@ def list_many(work):
     work.server.restart()
     if folder:
         unread(folder, work.bench.kept)
+    # Nobody has logged in yet: the password is checked in full, for the mailboxes without mail too.
+    fresh = entering(work, (16, 17, 18))
     with work.clock():
-        first = session(work, 4, "list", many)["list_ms"]
-        later = [session(work, 4, "list", many)["list_ms"] for _ in range(3)]
-    work.notes["messages"] = many
-    return {"list-100000-first": first, "list-100000-later": sorted(later)[1]}
+        first = session(work, 4, "list", many)
+        later = [session(work, 4, "list", many) for _ in range(5)]
+    empty = entering(work, (16, 17, 18))
+    middle = sorted(later, key=lambda run: listed(run, empty))[2]
+    work.notes |= {"messages": many, "first_login_ms": first["login_ms"], "first_list_ms": first["list_ms"],
+                   "login_ms": middle["login_ms"], "list_ms": middle["list_ms"], "login_empty_ms": empty,
+                   "first_login_empty_ms": fresh}
+    return {"list-100000-first": listed(first, fresh), "list-100000-later": listed(middle, empty)}
 
 
 def unread(folder, kept):
@@ -367,7 +388,7 @@ def groups():
               ALL, smtp(KIB, 1, 1000, 150, 2, "-N")),
         Group([rate("accepted-1k-10", "accepted 1 KiB, 10 sessions"),
                rate("stored-1k-10", "stored 1 KiB, 10 sessions", times=10, of_sink=0.5),
-               time_ms("cpu-1k-10", "CPU of a 1 KiB message, 10 sessions", times=20, at_most=0.22)],
+               time_ms("cpu-1k-10", "CPU of a 1 KiB message, 10 sessions", times=20)],
               ALL, smtp(KIB, 10, 1000, 200, 4, "-N")),
         Group([rate("accepted-1k-100", "accepted 1 KiB, 100 sessions"),
                rate("stored-1k-100", "stored 1 KiB, 100 sessions", times=12, of_sink=0.5),
@@ -391,7 +412,7 @@ def groups():
                time_ms("lmtp-cpu", "CPU of an LMTP message")], BOTH, lmtp),
         Group([rate("login-10", "login + STAT + QUIT, 10 at once", times=5)], BOTH, logins),
         Group([rate("login-first", "the same, first login of each account")], BOTH, first_logins),
-        Group([time_ms("list-1000", "STAT + LIST + UIDL of 1,000", times=10)], BOTH, list_thousand),
+        Group([time_ms("list-1000", "opening + STAT + LIST + UIDL of 1,000", times=10)], BOTH, list_thousand),
         Group([rate("retr-1k", "RETR 1,000 x 1 KiB, one at a time", times=1),
                rate("retr-1k-pipelined", "RETR 1,000 x 1 KiB, pipelined", times=1)], BOTH,
               retr(0, 1000, KIB, ("retr", "pipelined"), ("retr-1k", "retr-1k-pipelined"))),
@@ -401,7 +422,7 @@ def groups():
               retr(2, 100, 100 * KIB, ("retr",), ("retr-100k",))),
         Group([rate("retr-10k-10", "10 sessions at once, RETR 10 KiB", times=2.5)], BOTH, readers),
         Group([rate("dele-1000", "DELE all of 1,000 + QUIT", times=5)], BOTH, delete),
-        Group([time_ms("list-100000-first", "STAT + LIST + UIDL of 100,000, first session", times=40),
+        Group([time_ms("list-100000-first", "opening + STAT + LIST + UIDL of 100,000, first session", times=40),
                time_ms("list-100000-later", "the same, later", times=4)], BOTH, list_many),
         Group([Row("disk-1k", "disk for a 1 KiB message", "bytes", at_most=1600, more_is_better=False)],
               BOTH, disk, is_once=True),

@@ -303,8 +303,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            let words = "more instructions than benches/budgets.toml allows, or a case without a budget: make \
-                it cheaper again, or say in the commit why it may cost that and run benches/instructions --update";
+            let words = "more instructions than benches/budgets.toml allows, or a case without a budget: \
+                make it cheaper again, or say in the commit why it may cost that, \
+                and run benches/instructions --update";
             let _ = writeln!(std::io::stderr(), "{words}");
             ExitCode::FAILURE
         }

@@ -58,12 +58,9 @@ pub(crate) fn send(options: &Options) -> Outcome<String> {
     }
     times.sort_unstable();
     let quantile = |part: f64| times[((messages - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
-    Ok(format!(
-        "{{\"messages\":{messages},\"seconds\":{seconds:.6},\"p50_ms\":{:.4},\"p99_ms\":{:.4},\"max_ms\":{:.4}}}",
-        quantile(0.5),
-        quantile(0.99),
-        quantile(1.0)
-    ))
+    let (p50, p99, max) = (quantile(0.5), quantile(0.99), quantile(1.0));
+    let latency = format!("\"p50_ms\":{p50:.4},\"p99_ms\":{p99:.4},\"max_ms\":{max:.4}");
+    Ok(format!("{{\"messages\":{messages},\"seconds\":{seconds:.6},{latency}}}"))
 }
 
 /// A message of `octets`, stuffing not needed.

@@ -1,6 +1,7 @@
 """The machine: what has to be installed and built, and what it costs: processor, memory, disk."""
 
 import atexit
+import contextlib
 import ctypes
 import json
 import os
@@ -72,12 +73,65 @@ def scratch(parent=None):
         raise Trouble(f"{parent} is on {kind.stdout.strip()}, where a sync means nothing: name another --dir")
     path = tempfile.mkdtemp(prefix="pillarbox-versus-", dir=parent)
     os.chmod(path, 0o755)
+    GUARDIAN.tell(f"folder {path}")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
+class Guardian:
+    """A process that outlives a kill of this script, ends the servers that it was told of, and removes
+    their folder: Postfix and smtp-sink change their user, and no signal of the kernel reaches them then."""
+
+    def __init__(self):
+        self.pipe = None
+
+    def begin(self):
+        reading, self.pipe = os.pipe()
+        if os.fork() == 0:
+            os.close(self.pipe)
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            with os.fdopen(reading) as words:
+                told = [line.split() for line in words]
+            self.end(told)
+            os._exit(0)
+        os.close(reading)
+
+    def tell(self, words):
+        if self.pipe:
+            os.write(self.pipe, f"{words}\n".encode())
+
+    def tell_pid(self, pid):
+        # The time of the start belongs to it: a number may be used again.
+        self.tell(f"pid {pid} {_stat(pid)[19]}")
+
+    @staticmethod
+    def end(told):
+        def living():
+            return [pid for kind, pid, *start in told
+                    if kind == "pid" and (fields := _stat(pid)) and [fields[19]] == start and fields[0] != "Z"]
+
+        for pid in living():
+            os.kill(int(pid), signal.SIGTERM)
+        until = time.monotonic() + 30
+        while living() and time.monotonic() < until:
+            time.sleep(0.05)
+        for pid in living():
+            os.kill(int(pid), signal.SIGKILL)
+        for kind, path, *_ in told:
+            if kind == "folder":
+                shutil.rmtree(path, ignore_errors=True)
+            elif kind == "group" and os.path.isdir(path):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+
+
+GUARDIAN = Guardian()
+
+
 def prepare():
     """Many open files, and an orderly end on SIGTERM, so that no server stays behind."""
+    GUARDIAN.begin()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -103,16 +157,15 @@ class Account:
                 continue
             if os.path.exists(f"{group}/{usage}"):
                 self.group, self.usage, self.scale = group, usage, scale
+                GUARDIAN.tell(f"group {group}")
                 atexit.register(self.remove)
                 return
             os.rmdir(group)
 
     def remove(self):
         if self.group and os.path.isdir(self.group):
-            try:
+            with contextlib.suppress(OSError):
                 os.rmdir(self.group)
-            except OSError:
-                pass
 
     def enter(self):
         """Called in the child before the server begins."""

@@ -72,6 +72,7 @@ class Server:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                    preexec_fn=self.account.enter, start_new_session=True)
         log.close()
+        machine.GUARDIAN.tell_pid(process.pid)
         self.processes.append(process)
 
     def start(self):

@@ -55,12 +55,14 @@ const CASES: [Case; 9] = [
     Case { name: "pop3-session", turn: "USER to QUIT, three messages", prepare: pop3_session },
 ];
 
-/// Lines as an attachment has them, one in ten with a dot in front.
+/// A short header, and lines as an attachment has them, one in ten with a dot in front.
 fn text(octets: usize) -> Vec<u8> {
     let plain: Vec<u8> = (0..76_u8).map(|n| b'A' + n % 26).chain(*b"\r\n").collect();
     let dotted: Vec<u8> = [b".", &plain[1..]].concat();
     let lines = (0..).map(|n| if n % 10 == 9 { &dotted } else { &plain });
-    let mut text: Vec<u8> = lines.flatten().copied().take(octets - 2).collect();
+    let mut text = b"Subject: counted\r\n\r\n".to_vec();
+    let body = octets - text.len() - 2;
+    text.extend(lines.flatten().copied().take(body));
     text.extend_from_slice(b"\r\n");
     text
 }

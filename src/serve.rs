@@ -30,6 +30,8 @@ const GRACE_BROKEN: Duration = Duration::from_secs(5);
 /// How long the end of the program waits for whoever reads its log.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the files of the certificate may take to be read again.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(3);
 /// How often the files of the certificate are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -221,10 +223,12 @@ impl Reloads {
             }
             loaded
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => info!("{why}: certificate and key are loaded again"),
-            Ok(Err(reason)) => error!(%reason, "{why}: certificate and key stay the old ones"),
-            Err(lost) => error!(reason = %lost, "{why}: certificate and key stay the old ones"),
+        // A file system that hangs, or a pipe that has the name, must not keep signals from being heard.
+        match timeout(RELOAD_PATIENCE, tokio::task::spawn_blocking(work)).await {
+            Ok(Ok(Ok(()))) => info!("{why}: certificate and key are loaded again"),
+            Ok(Ok(Err(reason))) => error!(%reason, "{why}: certificate and key stay the old ones"),
+            Ok(Err(lost)) => error!(reason = %lost, "{why}: certificate and key stay the old ones"),
+            Err(_) => error!("{why}: certificate and key stay the old ones until their files can be read"),
         }
         notify(&[NotifyState::Ready]);
     }

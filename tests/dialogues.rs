@@ -19,7 +19,6 @@ mod support;
 
 use bare_pop3::BarePop3;
 use bare_smtp::{BareSmtp, With};
-use pillarbox::mail::peer::Security;
 use pillarbox::pop3::offer::Offer;
 use pillarbox::pop3::session::Event;
 use pillarbox::smtp::role::Role;
@@ -142,6 +141,6 @@ impl Bare for BarePop3 {
     }
 
     fn secure(&mut self) {
-        self.secured(Offer { security: Security::Plain, ..Offer::default() });
+        self.secured(Offer::default());
     }
 }

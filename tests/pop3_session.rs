@@ -8,12 +8,13 @@ mod bare_pop3;
 use bare_pop3::{BarePop3, MECHANISMS, PASSWORD, USER};
 use pillarbox::mail::ids::MessageId;
 use pillarbox::mail::peer::{Security, TlsInfo};
-use pillarbox::pop3::offer::{Offer, Plaintext, Stls};
+use pillarbox::pop3::offer::Offer;
 use pillarbox::pop3::reply::Reply;
 use pillarbox::pop3::session::{
     Answer, Ask, ERRORS_MAX, Event, FAILED_LOGINS_MAX, Next, Payload, Session, Step,
 };
 use pillarbox::store::outcome::{Error, Expunged};
+use pillarbox::wire::access::{Access, Plaintext, StartTls};
 use proptest::prelude::*;
 
 /// A session that is logged in, with all that was said up to then forgotten.
@@ -136,13 +137,21 @@ fn an_event_out_of_turn_closes() {
 /// What a server with a certificate offers a peer from the network, in closed mode.
 fn strict() -> Offer {
     let mechanisms = MECHANISMS.into();
-    Offer { stls: Stls::Possible, plaintext: Plaintext::Refused, mechanisms, ..Offer::default() }
+    let access = Access { start_tls: StartTls::Possible, mechanisms, ..Access::default() };
+    Offer { access, ..Offer::default() }
+}
+
+/// The same to a peer on this host.
+fn lenient() -> Offer {
+    let access = Access { plaintext: Plaintext::Allowed, ..strict().access };
+    Offer { access, ..Offer::default() }
 }
 
 /// The same under TLS.
 fn encrypted() -> Offer {
     let tls = TlsInfo { version: "TLSv1.3".into(), cipher: "x".into(), exporter: None };
-    Offer { security: Security::Tls(tls), ..strict() }
+    let access = Access { security: Security::Tls(tls), ..strict().access };
+    Offer { access, ..Offer::default() }
 }
 
 // proves: RFC 2595 §2.3, §4
@@ -161,7 +170,7 @@ fn without_tls_a_peer_from_the_network_is_told_to_begin_it_and_nothing_is_checke
 // proves: RFC 2595 §4
 #[test]
 fn after_tls_has_begun_the_session_starts_anew() {
-    let mut pop3 = BarePop3::with(Offer { plaintext: Plaintext::Allowed, ..strict() });
+    let mut pop3 = BarePop3::with(lenient());
     say(&mut pop3, "USER ann@example.org");
     // What is sent along with STLS may come from somebody on the way.
     pop3.send(b"STLS\r\nUSER ann@example.org\r\nPASS a secret\r\nDELE");
@@ -181,7 +190,7 @@ fn after_tls_has_begun_the_session_starts_anew() {
 
 #[test]
 fn tls_is_no_way_around_the_limit_of_failed_logins() {
-    let mut pop3 = BarePop3::with(Offer { plaintext: Plaintext::Allowed, ..strict() });
+    let mut pop3 = BarePop3::with(lenient());
     for _ in 1..FAILED_LOGINS_MAX {
         say(&mut pop3, "USER ann@example.org");
         assert!(say(&mut pop3, "PASS x").starts_with("-ERR [AUTH]"));

@@ -11,14 +11,14 @@ mod store_kit;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use pillarbox::auth::Auth;
 use pillarbox::auth::outcome::{Denied, Verified};
 use pillarbox::auth::password::stored;
+use pillarbox::auth::{Auth, Caller};
 use pillarbox::mail::peer::{Peer, Security, TlsInfo};
 use pillarbox::mail::secret::{Credentials, Secret};
 use pillarbox::store::Store;
 use pillarbox::store::accounts::{Mode, StoredPassword};
-use pillarbox::wire::sasl::{Evidence, Exchange, Mechanism, ScramParameters, Turn};
+use pillarbox::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, ScramProof, Turn};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
@@ -59,6 +59,10 @@ fn local() -> Peer {
 fn tls(exporter: [u8; 32]) -> Security {
     let (version, cipher) = ("TLSv1.3".into(), "TLS13_AES_256_GCM_SHA384".into());
     Security::Tls(TlsInfo { version, cipher, exporter: Some(exporter) })
+}
+
+fn caller(peer: &Peer) -> Caller<'_> {
+    Caller { proto: "test", peer, failures_before: 0 }
 }
 
 async fn closed_house(kit: &mut Kit) -> (Store, Auth) {
@@ -121,12 +125,12 @@ impl Client<'_> {
         let first = self.first();
         let (mut exchange, turn) = Exchange::begin(mechanism, Some(first.as_bytes()), security, NONCE);
         let Turn::Parameters(user) = turn else { panic!("{turn:?}") };
-        let parameters = auth.scram_parameters(&user, &local()).await?;
+        let parameters = auth.scram_parameters(&user, &caller(&local())).await?;
         let Turn::Challenge(challenge) = exchange.parameters(&parameters) else { panic!("no challenge") };
         let (last, expected) = self.last(&challenge);
         let turn = exchange.line(last.as_bytes());
         let Turn::Check(evidence) = turn else { panic!("{turn:?}") };
-        let verified = auth.check_evidence(&evidence, &local(), 0).await?;
+        let verified = auth.check(&evidence, &caller(&local())).await?;
         let turn = exchange.verified(verified.signature);
         assert!(matches!(turn, Turn::Challenge(told) if told == expected), "the server knows it too");
         assert!(matches!(exchange.line(b""), Turn::Done));
@@ -163,7 +167,7 @@ async fn a_password_that_saslprep_changes_opens_by_every_mechanism() {
     ann.log_in(&auth, Mechanism::ScramSha256, &Security::Plain).await.unwrap();
     for typed in ["se\u{301}same", "s\u{e9}same"] {
         let credentials = Credentials { user: "ann".into(), password: secret(typed) };
-        assert!(auth.verify(&credentials, &local(), 0).await.is_ok(), "{typed}");
+        assert!(auth.verify(&credentials, &caller(&local())).await.is_ok(), "{typed}");
     }
     store.close().await;
 }
@@ -174,7 +178,7 @@ async fn nobody_can_tell_by_the_parameters_who_has_an_account() {
     let (store, auth) = closed_house(&mut kit).await;
     let old = StoredPassword { scram: None, ..stored(&secret("x")).unwrap() };
     store.add_account(&name("old"), &old, None).await.unwrap();
-    let asked = async |auth: &Auth, user: &str| auth.scram_parameters(user, &local()).await.unwrap();
+    let asked = async |auth: &Auth, user: &str| auth.scram_parameters(user, &caller(&local())).await.unwrap();
     let shape = |it: &ScramParameters| (it.salt.len(), it.iterations);
     let ann = asked(&auth, "ann").await;
     for user in ["nobody", "old", "bob@example.net", "", "a\u{1}b", "\"a b\""] {
@@ -199,7 +203,7 @@ async fn a_repeated_login_is_quick_and_a_changed_password_counts_at_once() {
     let (store, auth) = closed_house(&mut kit).await;
     let verify = async |password| {
         let credentials = Credentials { user: "ann".into(), password: secret(password) };
-        auth.verify(&credentials, &local(), 0).await
+        auth.verify(&credentials, &caller(&local())).await
     };
     verify("pencil").await.unwrap();
     let start = Instant::now();
@@ -227,21 +231,19 @@ async fn ten_failures_over_all_ways_to_log_in_block_an_address_and_no_other() {
     let peer = |text: &str| Peer::tcp(text.parse().unwrap());
     let (evil, neighbour) = (peer("[2001:db8:0:1::1]:1"), peer("[2001:db8:0:1::2]:1"));
     let with = |password| Credentials { user: "ann".into(), password: secret(password) };
-    let proof = pillarbox::wire::sasl::ScramProof {
-        user: "ann".into(),
-        auth_message: b"x".as_slice().into(),
-        client_proof: [0; 32],
-    };
+    let proof =
+        ScramProof { user: "ann".into(), auth_message: b"x".as_slice().into(), client_proof: [0; 32] };
     let mut tries = tokio::task::JoinSet::new();
     for nth in 0..10 {
         let (auth, proof, credentials) = (auth.clone(), proof.clone(), with("wrong"));
         tries.spawn(async move {
-            let evidence = match nth % 3 {
+            let evidence = match nth % 4 {
                 0 => Evidence::Scram(proof),
+                2 => Evidence::Void(Fault::ChannelBinding),
                 1 => Evidence::Password(credentials),
-                _ => return auth.verify(&credentials, &evil, 0).await.map(drop),
+                _ => return auth.verify(&credentials, &caller(&evil)).await.map(drop),
             };
-            auth.check_evidence(&evidence, &evil, 0).await.map(drop)
+            auth.check(&evidence, &caller(&evil)).await.map(drop)
         });
     }
     // The block stands with the tenth failure, long before its answer.
@@ -255,20 +257,43 @@ async fn ten_failures_over_all_ways_to_log_in_block_an_address_and_no_other() {
     let lines = log.text();
     assert_eq!(lines.matches("address blocked").count(), 1, "{lines}");
     assert!(
-        lines.lines().any(|line| line.ends_with("address blocked minutes=15 ip=2001:db8:0:1::1")),
+        lines
+            .lines()
+            .any(|line| line
+                .ends_with("address blocked minutes=15 network=2001:db8:0:1::/64 ip=2001:db8:0:1::1")),
         "{lines}"
     );
     for blocked in [evil, neighbour] {
         assert!(auth.is_blocked(&blocked));
-        assert_eq!(auth.verify(&with("pencil"), &blocked, 0).await, Err(Denied::Blocked));
-        assert_eq!(auth.scram_parameters("ann", &blocked).await, Err(Denied::Blocked));
+        assert_eq!(auth.verify(&with("pencil"), &caller(&blocked)).await, Err(Denied::Blocked));
+        assert_eq!(auth.scram_parameters("ann", &caller(&blocked)).await, Err(Denied::Blocked));
         let evidence = Evidence::Scram(proof.clone());
-        assert_eq!(auth.check_evidence(&evidence, &blocked, 0).await, Err(Denied::Blocked));
+        assert_eq!(auth.check(&evidence, &caller(&blocked)).await, Err(Denied::Blocked));
     }
     for other in [peer("[2001:db8:0:2::1]:1"), peer("192.0.2.1:1"), local(), Peer::Unix] {
         assert!(!auth.is_blocked(&other), "{other}");
-        auth.verify(&with("pencil"), &other, 0).await.unwrap();
+        auth.verify(&with("pencil"), &caller(&other)).await.unwrap();
     }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn guesses_that_are_sent_in_parallel_are_not_free() {
+    let mut kit = Kit::new(On::Sqlite);
+    let (store, auth) = closed_house(&mut kit).await;
+    let mut tries = tokio::task::JoinSet::new();
+    for nth in 0..60 {
+        let auth = auth.clone();
+        tries.spawn(async move {
+            let peer = Peer::tcp("192.0.2.9:1".parse().unwrap());
+            let (user, auth_message) = ("ann".into(), b"x".as_slice().into());
+            let proof = ScramProof { user, auth_message, client_proof: [nth; 32] };
+            auth.check(&Evidence::Scram(proof), &caller(&peer)).await.map(drop)
+        });
+    }
+    let answers = tries.join_all().await;
+    let compared = answers.iter().filter(|answer| **answer == Err(Denied::Credentials)).count();
+    assert_eq!(compared, 10, "the others find the address blocked: {answers:?}");
     store.close().await;
 }
 
@@ -280,7 +305,7 @@ async fn in_open_mode_every_password_is_right_and_scram_is_not_offered() {
     assert_eq!(auth.mechanisms(&tls([1; 32])), [Mechanism::Plain, Mechanism::Login]);
     let (_, turn) = Exchange::begin(Mechanism::Plain, Some(b"AGFubgBhbnl0aGluZw=="), &Security::Plain, NONCE);
     let Turn::Check(evidence) = turn else { panic!("{turn:?}") };
-    let verified = auth.check_evidence(&evidence, &local(), 0).await.unwrap();
+    let verified = auth.check(&evidence, &caller(&local())).await.unwrap();
     assert_eq!((verified.login.mailbox(), verified.signature), (&name("ann"), None));
     let closed = Auth::new(store.clone(), Mode::Closed, domain("example.org"));
     assert_eq!(closed.mechanisms(&tls([1; 32])).first(), Some(&Mechanism::ScramSha256Plus));

@@ -14,14 +14,20 @@ mod support;
 
 #[path = "secure/fetchers.rs"]
 mod fetchers;
+#[path = "secure/guesses.rs"]
+mod guesses;
 #[path = "secure/injection.rs"]
 mod injection;
 #[path = "secure/matrix.rs"]
 mod matrix;
 #[path = "secure/postfix.rs"]
 mod postfix;
+#[path = "secure/removed.rs"]
+mod removed;
 #[path = "secure/scans.rs"]
 mod scans;
+#[path = "secure/scram.rs"]
+mod scram;
 #[path = "secure/senders.rs"]
 mod senders;
 #[path = "secure/tunnel.rs"]

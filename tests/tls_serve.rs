@@ -120,6 +120,22 @@ fn sighup_and_a_change_of_the_files_load_them_again_and_a_broken_file_changes_no
 }
 
 #[test]
+fn a_key_that_cannot_be_read_to_its_end_keeps_no_signal_from_being_heard() {
+    let home = secured(&[("listen.submissions", "127.0.0.1:0")]);
+    let dir = tls_dir(&home);
+    let server = home.serve();
+    let address = server.address("submissions").expect("it listens");
+    fs::remove_file(dir.join("key.pem")).unwrap();
+    // Nobody will ever write into it.
+    let made = std::process::Command::new("mkfifo").arg(dir.join("key.pem")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    server.signal(Signal::HUP);
+    server.wait_for_log(&["ERROR", "SIGHUP: certificate and key stay the old ones until"]);
+    assert!(greeting(address, &dir.join("ca.pem"), "localhost").is_ok());
+    assert!(server.stop().status.success());
+}
+
+#[test]
 fn without_a_certificate_to_load_again_sighup_does_no_harm() {
     let server = Home::new(&[]).serve();
     server.signal(Signal::HUP);
@@ -144,6 +160,14 @@ fn an_authority_is_made_once_and_its_keys_are_for_nobody_else() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     assert_eq!(fs::metadata(home.data_dir()).unwrap().permissions().mode() & 0o777, 0o700);
+    // It vouches for the names that it was made for, and for names that no site of the world has.
+    home.succeed(&["tls", "dev", "--name", "other.test", "--name", "smtp.mx.example.org"], "");
+    let output = home.run(&["tls", "dev", "--name", "bank.example.com"], "");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && complaint.contains("was not made for bank.example.com"),
+        "{complaint}"
+    );
     fs::remove_file(dir.join("ca-key.pem")).unwrap();
     let output = home.run(&["tls", "dev"], "");
     assert!(!output.status.success());

@@ -13,7 +13,7 @@ use crate::mail::secret::{Credentials, Secret};
 use crate::store::Store;
 use crate::store::accounts::{Mode, ScramKeys};
 use crate::store::outcome::Error;
-use crate::wire::sasl::{Evidence, Mechanism, ScramParameters};
+use crate::wire::sasl::{Evidence, Mechanism, ScramParameters, ScramProof};
 use outcome::{Denied, Login, Verified};
 use remembered::Remembered;
 use std::num::NonZeroUsize;
@@ -41,6 +41,17 @@ struct Shared {
     remembered: Mutex<Remembered>,
 }
 
+/// Who asks to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// What the listener is for, as the log calls it.
+    pub proto: &'static str,
+    /// From where.
+    pub peer: &'a Peer,
+    /// Logins that have failed on the same connection.
+    pub failures_before: u32,
+}
+
 impl Auth {
     /// `hostname` is the domain of user names that have none.
     #[must_use]
@@ -51,29 +62,6 @@ impl Auth {
         let key = getrandom::fill(&mut key).ok().map(|()| key);
         let (throttle, remembered) = (Mutex::default(), Mutex::new(Remembered::new(key)));
         Auth { shared: Arc::new(Shared { store, mode, hostname, hashing, throttle, remembered }) }
-    }
-
-    /// Who `credentials` belong to. A refusal takes its time: the more failures `peer` has had
-    /// lately and the more `failures_before` in this session, the longer. In open mode every
-    /// password is right.
-    ///
-    /// # Errors
-    /// [`Denied`], the same in words and time for an unknown account and a wrong password.
-    pub async fn verify(
-        &self,
-        credentials: &Credentials,
-        peer: &Peer,
-        failures_before: u32,
-    ) -> Result<Login, Denied> {
-        let mailbox = mailbox_of(&credentials.user, &self.shared.hostname);
-        let login = match self.shared.mode {
-            Mode::Open => mailbox.map(Login::new),
-            Mode::Closed => self.check(mailbox, &credentials.password, peer).await?,
-        };
-        match login {
-            Some(login) => Ok(login),
-            None => Err(self.refuse(peer, failures_before).await),
-        }
     }
 
     /// What a connection is offered, strongest first. In open mode these are the mechanisms that bring
@@ -107,37 +95,69 @@ impl Auth {
     /// What a SCRAM client needs; for a user that does not exist it is made up, always the same.
     ///
     /// # Errors
-    /// [`Denied::Store`] when it could not be looked up, [`Denied::Blocked`].
-    pub async fn scram_parameters(&self, user: &str, peer: &Peer) -> Result<ScramParameters, Denied> {
-        self.admit(peer)?;
-        let (keys, _) = self.scram_keys(user).await?;
-        Ok(scram::parameters(&keys))
+    /// [`Denied::Store`] when it could not be looked up, [`Denied::Blocked`]; the log tells of both.
+    pub async fn scram_parameters(&self, user: &str, caller: &Caller<'_>) -> Result<ScramParameters, Denied> {
+        let keys = match self.admit(caller.peer) {
+            Ok(()) => self.scram_keys(user).await,
+            Err(denied) => Err(denied),
+        };
+        let keys = keys.inspect_err(|denied| report::refused(user, denied, caller))?;
+        Ok(scram::parameters(&keys.0))
     }
 
-    /// Like [`Auth::verify`], for any evidence that a SASL exchange brings. In open mode every password
-    /// is right, and no SCRAM proof.
+    /// Like [`Auth::check`], for a user name and a password.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn verify(&self, credentials: &Credentials, caller: &Caller<'_>) -> Result<Login, Denied> {
+        let evidence = Evidence::Password(credentials.clone());
+        self.check(&evidence, caller).await.map(|verified| verified.login)
+    }
+
+    /// Whom `evidence` lets in. In open mode every password is right, and no SCRAM proof.
+    ///
+    /// A refusal is in the log at once, and takes its time: the more failures the peer has had lately
+    /// and the more there were in this connection, the longer.
     ///
     /// # Errors
     /// [`Denied`], the same in words and time whatever was wrong.
-    pub async fn check_evidence(
-        &self,
-        evidence: &Evidence,
-        peer: &Peer,
-        failures_before: u32,
-    ) -> Result<Verified, Denied> {
-        let proof = match evidence {
-            Evidence::Password(credentials) => {
-                let login = self.verify(credentials, peer, failures_before).await?;
-                return Ok(Verified { login, signature: None });
-            }
-            Evidence::Scram(proof) => proof,
+    pub async fn check(&self, evidence: &Evidence, caller: &Caller<'_>) -> Result<Verified, Denied> {
+        let verdict = match evidence {
+            Evidence::Password(credentials) => self.password(credentials, caller.peer).await,
+            Evidence::Scram(proof) => self.proof(proof, caller.peer).await,
+            Evidence::Void(_) => self.admit(caller.peer).map(|()| None),
         };
-        self.admit(peer)?;
-        let (keys, login) = self.scram_keys(&proof.user).await?;
-        match (scram::check(proof, &keys), login) {
-            (Some(signature), Some(login)) => Ok(Verified { login, signature: Some(signature) }),
-            _ => Err(self.refuse(peer, failures_before).await),
+        let denied = match verdict {
+            Ok(Some(verified)) => return Ok(verified),
+            Ok(None) => Denied::Credentials,
+            Err(denied) => denied,
+        };
+        match evidence {
+            Evidence::Void(fault) if denied == Denied::Credentials => report::void(*fault, caller),
+            _ => report::refused(evidence.user(), &denied, caller),
         }
+        if denied == Denied::Credentials {
+            self.punish(caller).await;
+        }
+        Err(denied)
+    }
+
+    async fn password(&self, credentials: &Credentials, peer: &Peer) -> Result<Option<Verified>, Denied> {
+        let mailbox = mailbox_of(&credentials.user, &self.shared.hostname);
+        let login = match self.shared.mode {
+            Mode::Open => mailbox.map(Login::new),
+            Mode::Closed => self.known(mailbox, &credentials.password, peer).await?,
+        };
+        Ok(login.map(|login| Verified { login, signature: None }))
+    }
+
+    async fn proof(&self, proof: &ScramProof, peer: &Peer) -> Result<Option<Verified>, Denied> {
+        let (keys, login) = self.scram_keys(&proof.user).await?;
+        // After the wait: guesses that were sent in parallel have waited with it, and from here to the
+        // note of a failure there is no other.
+        self.admit(peer)?;
+        let signature = scram::check(proof, &keys);
+        Ok(login.zip(signature).map(|(login, signature)| Verified { login, signature: Some(signature) }))
     }
 
     /// The SCRAM keys of a user and whom they let in; those of nobody when there are none.
@@ -156,7 +176,7 @@ impl Auth {
     }
 
     /// Checks the password of an account, or of nobody in the same time.
-    async fn check(
+    async fn known(
         &self,
         mailbox: Option<MailboxName>,
         password: &Secret,
@@ -208,16 +228,30 @@ impl Auth {
     }
 
     /// Notes a failure and takes the time that it costs.
-    async fn refuse(&self, peer: &Peer, failures_before: u32) -> Denied {
+    async fn punish(&self, caller: &Caller<'_>) {
         let now = Instant::now();
-        let consequence = locked(&self.shared.throttle).failed(peer.ip(), failures_before, now);
-        if consequence.blocked.is_some() && self.shared.mode == Mode::Closed {
+        let failed = locked(&self.shared.throttle).failed(caller.peer.ip(), caller.failures_before, now);
+        if let (Some(network), Mode::Closed) = (failed.blocked, self.shared.mode) {
             let minutes = throttle::BLOCKED_FOR.as_secs() / 60;
             // The address comes last, where fail2ban looks for it.
-            warn!(minutes, ip = %peer, "address blocked");
+            warn!(minutes, %network, ip = %caller.peer, "address blocked");
         }
-        tokio::time::sleep(consequence.delay).await;
-        Denied::Credentials
+        tokio::time::sleep(failed.delay).await;
+    }
+}
+
+/// Fresh random octets for one exchange of SASL.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the system gives none.
+pub fn nonce() -> Result<[u8; 18], Error> {
+    let mut octets = [0; 18];
+    match getrandom::fill(&mut octets) {
+        Ok(()) => Ok(octets),
+        Err(fault) => {
+            error!(%fault, "there is no randomness for a login");
+            Err(Error::Unavailable(fault.to_string()))
+        }
     }
 }
 

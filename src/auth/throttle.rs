@@ -2,14 +2,14 @@
 //! on an address is not listened to any more.
 //!
 //! Pure: the time is an argument. Failures are counted for each connection and for each network
-//! address, the larger of the two decides. Addresses are forgotten, the one that failed longest
-//! ago first, so that nobody can make the memory grow; their failures fade by themselves. A
-//! success clears nothing: whoever guesses may have an account too. This host itself is kept waiting
-//! but never blocked.
+//! address, the larger of the two decides; those of an IPv6 site as well. Addresses are forgotten,
+//! the one that failed longest ago first, so that nobody can make the memory grow; their failures
+//! fade by themselves. A success clears nothing: whoever guesses may have an account too. This host
+//! itself is kept waiting but never blocked.
 
+use crate::mail::peer::Origin;
 use lru::LruCache;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,14 @@ const DELAY_FIRST: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(8);
 /// In this time the failures of an address become half as many.
 const HALF_LIFE: Duration = Duration::from_secs(2 * 60);
-/// More failures of an address are not counted, so that every address is forgiven in a while.
-const FAILURES_MAX: u32 = 64;
+/// More failures are not counted than this many times those that block, so that every address is
+/// forgiven in a while.
+const COUNTED_MAX: u32 = 6;
 /// So many failures of an address, less what has faded, and it is blocked. A mail program with an
 /// old password that asks every minute stays below it.
 const FAILURES_BLOCK: u32 = 10;
+/// The same for all addresses of an IPv6 site: who has one has 65,536 networks to guess from.
+const FAILURES_BLOCK_SITE: u32 = 100;
 /// How long an address is blocked. Its tries meanwhile are not counted.
 pub const BLOCKED_FOR: Duration = Duration::from_secs(15 * 60);
 /// How many addresses are remembered, and how many can be blocked at the same time.
@@ -46,40 +49,6 @@ pub struct Consequence {
     pub blocked: Option<Origin>,
 }
 
-/// Where failures are counted together. One customer has a whole /64 of IPv6 at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// One address.
-    V4(Ipv4Addr),
-    /// The first 64 bits of an address.
-    V6Net([u8; 8]),
-}
-
-impl fmt::Display for Origin {
-    /// An address, or a network as `2001:db8::/64`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::V4(ip) => ip.fmt(f),
-            Origin::V6Net(net) => {
-                let bits = u128::from(u64::from_be_bytes(*net)) << 64;
-                write!(f, "{}/64", Ipv6Addr::from_bits(bits))
-            }
-        }
-    }
-}
-
-impl Origin {
-    fn of(ip: IpAddr) -> Origin {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Origin::V4(ip),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Origin::V6Net([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     count: u32,
@@ -88,7 +57,7 @@ struct Failures {
 }
 
 impl Failures {
-    fn one_more(&mut self, now: Instant) -> u32 {
+    fn one_more(&mut self, now: Instant, blocks: u32) -> u32 {
         while self.count > 0 && now.saturating_duration_since(self.at) >= HALF_LIFE {
             self.count /= 2;
             self.at += HALF_LIFE;
@@ -96,7 +65,7 @@ impl Failures {
         if self.count == 0 {
             self.at = now;
         }
-        self.count = (self.count + 1).min(FAILURES_MAX);
+        self.count = (self.count + 1).min(COUNTED_MAX * blocks);
         self.count
     }
 }
@@ -111,8 +80,9 @@ impl Throttle {
     /// Whether nothing from `ip` is listened to.
     #[must_use]
     pub fn is_blocked(&self, ip: Option<IpAddr>, now: Instant) -> bool {
-        let until = ip.and_then(|ip| self.blocked.peek(&Origin::of(ip)));
-        until.is_some_and(|until| now < *until)
+        let Some(ip) = ip else { return false };
+        let mut origins = [Some(Origin::of(ip)), Origin::site_of(ip)].into_iter().flatten();
+        origins.any(|origin| self.blocked.peek(&origin).is_some_and(|until| now < *until))
     }
 
     /// Takes out those whose time is over, for the log.
@@ -128,19 +98,26 @@ impl Throttle {
     /// `failures_before` in the same connection count.
     pub fn failed(&mut self, ip: Option<IpAddr>, failures_before: u32, now: Instant) -> Consequence {
         let of_connection = failures_before.saturating_add(1);
-        let of_address = ip.map_or(0, |ip| {
-            let none = || Failures { count: 0, at: now };
-            self.origins.get_or_insert_mut(Origin::of(ip), none).one_more(now)
-        });
+        let Some(ip) = ip else { return Consequence { delay: delay(of_connection), blocked: None } };
+        let of_site = Origin::site_of(ip).map(|site| self.count(site, FAILURES_BLOCK_SITE, now));
+        let (of_address, address) = self.count(Origin::of(ip), FAILURES_BLOCK, now);
         let delay = delay(of_connection.max(of_address));
-        let blocked = ip.filter(|ip| of_address >= FAILURES_BLOCK && !ip.to_canonical().is_loopback());
-        let blocked = blocked.map(Origin::of);
+        let site = of_site.and_then(|(_, site)| site);
+        // The larger network says more.
+        let blocked = site.or(address).filter(|_| !ip.to_canonical().is_loopback());
         if let Some(origin) = blocked {
             // Those that failed in parallel find it blocked already; it begins anew afterwards.
             self.origins.pop(&origin);
             self.blocked.put(origin, now + BLOCKED_FOR);
         }
         Consequence { delay, blocked }
+    }
+
+    /// One failure more of `origin`: how many there are, and the origin when they are `blocks` at least.
+    fn count(&mut self, origin: Origin, blocks: u32, now: Instant) -> (u32, Option<Origin>) {
+        let none = || Failures { count: 0, at: now };
+        let failures = self.origins.get_or_insert_mut(origin, none).one_more(now, blocks);
+        (failures, (failures >= blocks).then_some(origin))
     }
 }
 
@@ -158,6 +135,7 @@ fn delay(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
@@ -292,6 +270,22 @@ mod tests {
         assert_eq!(blocked.to_string(), "2001:db8:0:1::/64");
         assert!(throttle.is_blocked(ip("2001:db8:0:1:9::9"), now));
         assert!(!throttle.is_blocked(ip("2001:db8:0:2::1"), now));
+    }
+
+    #[test]
+    fn who_guesses_from_many_networks_of_a_site_is_blocked_as_a_site() {
+        let mut throttle = Throttle::new();
+        let start = Instant::now();
+        let mut blocked = None;
+        for n in 0..100 {
+            assert_eq!(blocked, None, "after {n}");
+            blocked = guess(&mut throttle, 1, &format!("2001:db8:7:{n:x}::1"), start);
+        }
+        assert_eq!(blocked.expect("it is blocked").to_string(), "2001:db8:7::/48");
+        assert!(throttle.is_blocked(ip("2001:db8:7:ffff::1"), start));
+        assert!(!throttle.is_blocked(ip("2001:db8:8::1"), start));
+        assert!(!throttle.is_blocked(ip("2001:db8:7:ffff::1"), start + BLOCKED_FOR));
+        assert_eq!(throttle.released(start + BLOCKED_FOR).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `pillarbox tls dev`: an authority of one's own and a certificate for this host, for trials with
 //! clients that insist on TLS. Nothing uses them by itself.
 
+mod constraints;
+
 use super::output::{Failure, Output};
 use crate::config::Config;
 use crate::mail::address::Domain;
@@ -9,6 +11,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{ErrorKind, Write as _};
@@ -64,8 +68,8 @@ pub fn make(config: &Config, names: &[String], out: &mut Output) -> Result<(), F
         .create(&dir)
         .map_err(|error| Failure::because(format_args!("cannot make {}: {error}", dir.display())))?;
     let today = Timestamp::now().to_zoned(TimeZone::UTC);
-    let authority = authority(&dir, &today)?;
     let all = all_names(config, names);
+    let authority = authority(&dir, &today, &all)?;
     let ends = today.checked_add(CERTIFICATE_DAYS.days()).map_err(Failure::because)?;
     let (certificate, key) = certificate(&authority, &all, &today, &ends)?;
     let (certificate_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
@@ -88,11 +92,11 @@ fn all_names(config: &Config, names: &[String]) -> Vec<String> {
     all
 }
 
-fn authority(dir: &Path, today: &Zoned) -> Result<Authority, Failure> {
+fn authority(dir: &Path, today: &Zoned, names: &[String]) -> Result<Authority, Failure> {
     let (pem_file, key_file) = (dir.join("ca.pem"), dir.join("ca-key.pem"));
     let (pem, key) = match (read(&pem_file)?, read(&key_file)?) {
         (Some(pem), Some(key)) => (pem, key),
-        (None, None) => return new_authority(&pem_file, &key_file, today),
+        (None, None) => return new_authority(&pem_file, &key_file, today, names),
         (Some(_), None) => return Err(half(&key_file, &pem_file)),
         (None, Some(_)) => return Err(half(&pem_file, &key_file)),
     };
@@ -105,6 +109,15 @@ fn authority(dir: &Path, today: &Zoned) -> Result<Authority, Failure> {
     };
     let key = KeyPair::from_pem(&key).map_err(|error| broken(&key_file, error))?;
     let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(|error| broken(&pem_file, error))?;
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(Failure::because)?;
+    if let Some(name) = constraints::first_refused(&der, names) {
+        return Err(Failure::because(format_args!(
+            "the authority in {} was not made for {name}; remove {} for a new one, which clients have to be \
+             told to trust anew",
+            pem_file.display(),
+            dir.display()
+        )));
+    }
     Ok(Authority { pem, issuer, age: Age::Kept })
 }
 
@@ -116,13 +129,19 @@ fn half(missing: &Path, there: &Path) -> Failure {
     ))
 }
 
-fn new_authority(pem_file: &Path, key_file: &Path, today: &Zoned) -> Result<Authority, Failure> {
+fn new_authority(
+    pem_file: &Path,
+    key_file: &Path,
+    today: &Zoned,
+    names: &[String],
+) -> Result<Authority, Failure> {
     let key = KeyPair::generate().map_err(Failure::because)?;
     let mut params = CertificateParams::default();
     // Told apart from those of other hosts and other trials in a list of authorities.
     let name = format!("Pillarbox development CA {}", today.strftime("%Y-%m-%d %H:%M:%S"));
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.name_constraints = Some(constraints::of(names));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ends = today.checked_add(AUTHORITY_YEARS.years()).map_err(Failure::because)?;
     validity(&mut params, today, &ends)?;

@@ -4,7 +4,8 @@ use super::bind::Bind;
 use super::check::{At, Check};
 use super::fault::{Fault, Place};
 use super::keys::{self, Key};
-use super::{Listen, Mode, PlaintextAuth};
+use super::{Listen, Mode};
+use crate::wire::access::PlaintextAuth;
 
 /// Every place to listen at that is sound by itself, with where it was written.
 pub(super) struct Doors {

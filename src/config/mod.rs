@@ -13,6 +13,7 @@ pub mod raw;
 pub mod units;
 
 use crate::mail::address::Domain;
+use crate::wire::access::PlaintextAuth;
 use bind::Bind;
 use fault::{Fault, Place};
 use raw::Raw;
@@ -86,15 +87,6 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its key.
     pub private_key: PathBuf,
-}
-
-/// Where a password may cross the network without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaintextAuth {
-    /// From this host itself: loopback and unix sockets.
-    LocalOnly,
-    /// From everywhere.
-    Anywhere,
 }
 
 /// Which recipients exist.

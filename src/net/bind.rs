@@ -1,11 +1,12 @@
 //! Binding the sockets that mail comes and goes by.
 
 use super::listener::Listener;
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -73,12 +74,19 @@ pub fn tcp(address: SocketAddr) -> Result<(Listener, SocketAddr), BindError> {
 
 /// A unix socket that is unlinked when its server ends.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: what somebody else has put in its place is not ours to remove.
+    identity: (u64, u64),
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // At the end of the program: a socket that stays behind is replaced at the next start.
-        let _ = fs::remove_file(&self.0);
+        let there = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if there.is_ok_and(|there| there == self.identity) {
+            // At the end of the program: a socket that stays behind is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -101,10 +109,23 @@ pub fn unix(path: &Path) -> Result<(Listener, SocketFile), BindError> {
             Ok(_) => return Err(BindError::InUse(shown())),
         },
     }
-    let listener = UnixListener::bind(path).map_err(system)?;
-    let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(system)?;
-    Ok((Listener::Unix(listener), file))
+    bind_unix(path).map_err(system)
+}
+
+fn bind_unix(path: &Path) -> io::Result<(Listener, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The file takes its mode from the socket, less the umask: at no time may more people connect.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(SOCKET_MODE))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let found = fs::symlink_metadata(path)?;
+    let file = SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) };
+    // What the umask took, if it took anything.
+    if found.permissions().mode() & 0o777 != SOCKET_MODE {
+        fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok((Listener::Unix(UnixListener::from_std(socket.into())?), file))
 }
 
 #[cfg(test)]
@@ -120,9 +141,31 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
         assert!(matches!(unix(&path), Err(BindError::InUse(_))));
         drop(file);
+        assert!(!path.exists());
         fs::write(&path, b"precious").unwrap();
         assert!(matches!(unix(&path), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_put_in_place_of_a_socket_stays_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (_listener, file) = unix(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"precious").unwrap();
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_link_is_no_socket_wherever_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("s"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(matches!(unix(&link), Err(BindError::NotASocket(_))));
+        let (_listener, _file) = unix(&target).unwrap();
+        assert!(matches!(unix(&link), Err(BindError::NotASocket(_))));
     }
 
     #[tokio::test]

@@ -2,12 +2,11 @@
 
 use super::conn::{Conn, Ending};
 use super::stream::Stream;
-use crate::mail::peer::Peer;
+use crate::mail::peer::{Origin, Peer};
 use socket2::SockRef;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -76,7 +75,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_ip: HashMap<IpAddr, usize>,
+    /// An IPv6 network counts as one address: whoever has one has all of its addresses.
+    by_origin: HashMap<Origin, usize>,
 }
 
 /// Which limit a connection met.
@@ -103,7 +103,7 @@ impl Refusal {
 #[derive(Debug)]
 pub struct Place {
     shared: Arc<Shared>,
-    ip: Option<IpAddr>,
+    origin: Option<Origin>,
 }
 
 impl Limits {
@@ -119,20 +119,20 @@ impl Limits {
     /// # Errors
     /// The [`Refusal`] when there is none left.
     pub fn admit(&self, peer: &Peer) -> Result<Place, Refusal> {
-        let ip = peer.ip();
+        let origin = peer.ip().map(Origin::of);
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.shared.connections_max {
             return Err(Refusal::Connections);
         }
-        if let Some(ip) = ip {
-            let of_ip = open.by_ip.entry(ip).or_default();
-            if *of_ip >= self.shared.connections_per_ip_max {
+        if let Some(origin) = origin {
+            let of_origin = open.by_origin.entry(origin).or_default();
+            if *of_origin >= self.shared.connections_per_ip_max {
                 return Err(Refusal::ConnectionsPerIp);
             }
-            *of_ip += 1;
+            *of_origin += 1;
         }
         open.all += 1;
-        Ok(Place { shared: self.shared.clone(), ip })
+        Ok(Place { shared: self.shared.clone(), origin })
     }
 }
 
@@ -140,11 +140,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all = open.all.saturating_sub(1);
-        let Some(ip) = self.ip else { return };
-        if let Some(of_ip) = open.by_ip.get_mut(&ip) {
-            *of_ip = of_ip.saturating_sub(1);
-            if *of_ip == 0 {
-                open.by_ip.remove(&ip);
+        let Some(origin) = self.origin else { return };
+        if let Some(of_origin) = open.by_origin.get_mut(&origin) {
+            *of_origin = of_origin.saturating_sub(1);
+            if *of_origin == 0 {
+                open.by_origin.remove(&origin);
             }
         }
     }
@@ -230,6 +230,19 @@ pub async fn run<F, S>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_network_has_the_places_of_one_address() {
+        let limits = Limits::new(100, 2);
+        let peer = |text: &str| Peer::tcp(text.parse().unwrap());
+        let first = limits.admit(&peer("[2001:db8:0:1::1]:1")).unwrap();
+        let _second = limits.admit(&peer("[2001:db8:0:1::2]:1")).unwrap();
+        let third = peer("[2001:db8:0:1:ffff::3]:1");
+        assert_eq!(limits.admit(&third).unwrap_err(), Refusal::ConnectionsPerIp);
+        assert!(limits.admit(&peer("[2001:db8:0:2::1]:1")).is_ok());
+        drop(first);
+        assert!(limits.admit(&third).is_ok());
+    }
 
     #[test]
     fn a_flood_of_refusals_is_told_once_a_second_with_its_count() {

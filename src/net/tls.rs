@@ -4,6 +4,7 @@
 use super::certificate::{self, Finding};
 use super::stream::Stream;
 use crate::mail::peer::TlsInfo;
+use crate::wire::access::StartTls;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ProducesTickets;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -114,15 +115,6 @@ struct Current {
 /// What tells one state of the two files from another.
 type Seen = [Option<(u64, u64, i64, i64, u64)>; 2];
 
-/// Where a password may cross the network without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaintextAuth {
-    /// From this host itself: loopback and unix sockets.
-    LocalOnly,
-    /// From everywhere.
-    Anywhere,
-}
-
 /// When TLS begins on a listener.
 #[derive(Clone, Debug)]
 pub enum Encryption {
@@ -132,6 +124,17 @@ pub enum Encryption {
     OnRequest(Keys),
     /// From the first octet (RFC 8314).
     FromStart(Keys),
+}
+
+impl Encryption {
+    /// Whether a client may ask for TLS.
+    #[must_use]
+    pub fn start_tls(&self) -> StartTls {
+        match self {
+            Encryption::OnRequest(_) => StartTls::Possible,
+            Encryption::Off | Encryption::FromStart(_) => StartTls::Impossible,
+        }
+    }
 }
 
 impl Keys {

@@ -73,8 +73,10 @@
 //!
 //! RFC 6856 §2.1 wants a message with UTF-8 in its header withheld, or replaced, until the client
 //! has said UTF8; the common clients never say it, and a message that cannot be fetched is worse
-//! than one whose subject looks odd, so messages are sent as they are in both modes. §2.2 asks for
-//! SASLprep on names and passwords: see [`offer`].
+//! than one whose subject looks odd, so messages are sent as they are in both modes. §2.2 wants names and
+//! passwords that are no UTF-8, or that SASLprep forbids, refused. Passwords are prepared by SASLprep;
+//! one that cannot be is compared octet for octet, because older clients send Latin-1, and it opens only
+//! what was set to those very octets. Names are compared as addresses are, without regard to case.
 
 pub mod codec;
 pub mod command;

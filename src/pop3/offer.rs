@@ -1,8 +1,7 @@
 //! What CAPA announces (RFC 2449), and who may log in how. It is the same before and after login, so
 //! that a client may ask once, whenever it likes; TLS makes another one.
 
-use crate::mail::peer::Security;
-use crate::wire::sasl::Mechanism;
+use crate::wire::access::{Access, Plaintext};
 use std::borrow::Cow;
 
 /// How long the server keeps messages, whatever the client does (RFC 2449 §6.7).
@@ -15,92 +14,37 @@ pub enum Expiry {
     Days(u32),
 }
 
-/// Whether the listener can begin TLS when it is asked to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stls {
-    /// It has a certificate.
-    Possible,
-    /// It has none, or TLS began with the connection.
-    Impossible,
-}
-
-/// Whether this peer may log in without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plaintext {
-    /// It is this host, or the operator has allowed it.
-    Allowed,
-    /// Whoever is on the way could read the password.
-    Refused,
-}
-
 /// What this server can do for one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// How long messages are kept.
     pub expiry: Expiry,
-    /// What protects the connection now.
-    pub security: Security,
-    /// Whether TLS may begin.
-    pub stls: Stls,
-    /// Whether a login may do without.
-    pub plaintext: Plaintext,
-    /// The mechanisms of SASL for this mode and security, strongest first.
-    pub mechanisms: Cow<'static, [Mechanism]>,
+    /// What protects it, and who may log in how.
+    pub access: Access,
 }
 
 impl Default for Offer {
     /// USER and PASS, and nothing that depends on TLS or SASL.
     fn default() -> Offer {
-        Offer {
-            expiry: Expiry::Never,
-            security: Security::Plain,
-            stls: Stls::Impossible,
-            plaintext: Plaintext::Allowed,
-            mechanisms: Cow::Borrowed(&[]),
-        }
+        let access = Access { plaintext: Plaintext::Allowed, ..Access::default() };
+        Offer { expiry: Expiry::Never, access }
     }
 }
 
 impl Offer {
-    /// Whether the connection is encrypted.
-    #[must_use]
-    pub fn is_secured(&self) -> bool {
-        matches!(self.security, Security::Tls(_))
-    }
-
-    /// Whether STLS may come now.
-    #[must_use]
-    pub fn can_begin_tls(&self) -> bool {
-        // RFC 2595 §4: STLS is announced only as long as it can be used.
-        self.stls == Stls::Possible && !self.is_secured()
-    }
-
-    /// Whether USER, PASS and AUTH may come now.
-    #[must_use]
-    pub fn takes_logins(&self) -> bool {
-        // RFC 2595 §2.3: a client that would send its password in clear is told not to.
-        self.is_secured() || self.plaintext == Plaintext::Allowed
-    }
-
-    /// The mechanisms that AUTH takes now.
-    #[must_use]
-    pub fn mechanisms(&self) -> &[Mechanism] {
-        if self.takes_logins() { &self.mechanisms } else { &[] }
-    }
-
     /// The lines of the answer to CAPA.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Cow<'static, str>> {
         let mut lines: Vec<Cow<'static, str>> = vec!["TOP".into(), "UIDL".into()];
-        if self.takes_logins() {
+        if self.access.takes_logins() {
             lines.push("USER".into());
         }
         // RFC 5034 §3: one line with the mechanisms that can be used now.
-        if let [first, others @ ..] = self.mechanisms() {
+        if let [first, others @ ..] = self.access.mechanisms() {
             let start = format!("SASL {}", first.name());
             lines.push(others.iter().fold(start, |line, other| line + " " + other.name()).into());
         }
-        if self.can_begin_tls() {
+        if self.access.can_begin_tls() {
             lines.push("STLS".into());
         }
         lines.push("RESP-CODES".into());
@@ -113,9 +57,7 @@ impl Offer {
             Expiry::Never => "EXPIRE NEVER".into(),
             Expiry::Days(days) => format!("EXPIRE {days}").into(),
         });
-        // RFC 6856 §2.2: user names and passwords may be UTF-8. They are compared as they come
-        // (names without regard to case); SASLprep, which is asked for, would have to be
-        // applied on the way in too, and its Unicode is that of 2002.
+        // RFC 6856 §2.2: user names and passwords may be UTF-8, before the command UTF8 too.
         lines.push("UTF8 USER".into());
         // RFC 2449 §6.9: without a version, which would only tell an attacker where to look.
         lines.push("IMPLEMENTATION Pillarbox".into());
@@ -126,7 +68,9 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::peer::TlsInfo;
+    use crate::mail::peer::{Security, TlsInfo};
+    use crate::wire::access::StartTls;
+    use crate::wire::sasl::Mechanism;
 
     const MECHANISMS: &[Mechanism] = &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
 
@@ -161,18 +105,18 @@ mod tests {
     #[test]
     fn logins_and_tls_are_offered_only_where_they_can_be_used() {
         const SASL: &str = "SASL SCRAM-SHA-256 PLAIN LOGIN";
-        for (security, stls, plaintext, offered) in [
-            (Security::Plain, Stls::Impossible, Plaintext::Allowed, &["USER", SASL][..]),
-            (Security::Plain, Stls::Possible, Plaintext::Allowed, &["USER", SASL, "STLS"]),
-            (Security::Plain, Stls::Impossible, Plaintext::Refused, &[]),
-            (Security::Plain, Stls::Possible, Plaintext::Refused, &["STLS"]),
-            (tls(), Stls::Impossible, Plaintext::Allowed, &["USER", SASL]),
-            (tls(), Stls::Possible, Plaintext::Allowed, &["USER", SASL]),
-            (tls(), Stls::Impossible, Plaintext::Refused, &["USER", SASL]),
-            (tls(), Stls::Possible, Plaintext::Refused, &["USER", SASL]),
+        for (security, start_tls, plaintext, offered) in [
+            (Security::Plain, StartTls::Impossible, Plaintext::Allowed, &["USER", SASL][..]),
+            (Security::Plain, StartTls::Possible, Plaintext::Allowed, &["USER", SASL, "STLS"]),
+            (Security::Plain, StartTls::Impossible, Plaintext::Refused, &[]),
+            (Security::Plain, StartTls::Possible, Plaintext::Refused, &["STLS"]),
+            (tls(), StartTls::Impossible, Plaintext::Allowed, &["USER", SASL]),
+            (tls(), StartTls::Possible, Plaintext::Allowed, &["USER", SASL]),
+            (tls(), StartTls::Impossible, Plaintext::Refused, &["USER", SASL]),
+            (tls(), StartTls::Possible, Plaintext::Refused, &["USER", SASL]),
         ] {
-            let offer =
-                Offer { security, stls, plaintext, mechanisms: MECHANISMS.into(), expiry: Expiry::Never };
+            let access = Access { security, start_tls, plaintext, mechanisms: MECHANISMS.into() };
+            let offer = Offer { access, ..Offer::default() };
             let mut lines = offer.capabilities();
             lines.retain(|line| line == "USER" || line == "STLS" || line.starts_with("SASL"));
             assert_eq!(lines, offered, "{offer:?}");

@@ -143,7 +143,7 @@ impl Reply {
     /// To AUTH without a mechanism.
     #[must_use]
     pub fn mechanisms(offer: &Offer) -> Reply {
-        let list = offer.mechanisms().iter().map(|mechanism| mechanism.name().into()).collect();
+        let list = offer.access.mechanisms().iter().map(|mechanism| mechanism.name().into()).collect();
         Reply { status: Status::Ok, text: Cow::Borrowed("the mechanisms are"), list: Some(list) }
     }
 

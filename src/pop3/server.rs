@@ -5,23 +5,22 @@
 //! those, also end when another session takes the mailbox over.
 
 use super::codec::{Awaiting, Lines, Outgoing, Part, Wants};
-use super::offer::{Expiry, Offer, Plaintext, Stls};
+use super::offer::{Expiry, Offer};
 use super::pages::{Pages, Progress};
 use super::reply::Reply;
 use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
-use crate::auth::Auth;
-use crate::auth::outcome::{Denied, Login, Verified};
-use crate::auth::report;
+use crate::auth::outcome::Login;
+use crate::auth::{self, Auth, Caller};
 use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, OUTPUT_OCTETS_MAX, Waiting};
-use crate::net::tls::{Encryption, Keys, PlaintextAuth};
+use crate::net::tls::{Encryption, Keys};
 use crate::store::Store;
 use crate::store::maildrop::Maildrop;
 use crate::store::outcome::{Error, Expunged};
+use crate::wire::access::{Access, PlaintextAuth};
 use crate::wire::line::Line;
-use crate::wire::sasl::{Evidence, ScramParameters};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -212,20 +211,14 @@ impl Driver {
 
     /// What can be done under `security`.
     fn offer(&self, security: Security) -> Offer {
-        let Context { encryption, plaintext_auth, expiry, .. } = &*self.context;
-        Offer {
-            expiry: *expiry,
-            stls: match encryption {
-                Encryption::OnRequest(_) => Stls::Possible,
-                Encryption::Off | Encryption::FromStart(_) => Stls::Impossible,
-            },
-            plaintext: match plaintext_auth {
-                PlaintextAuth::LocalOnly if !self.peer.is_local() => Plaintext::Refused,
-                PlaintextAuth::LocalOnly | PlaintextAuth::Anywhere => Plaintext::Allowed,
-            },
-            mechanisms: self.context.auth.mechanisms(&security).into(),
+        let Context { auth, encryption, plaintext_auth, expiry, .. } = &*self.context;
+        let access = Access {
+            start_tls: encryption.start_tls(),
+            plaintext: plaintext_auth.towards(&self.peer),
+            mechanisms: auth.mechanisms(&security).into(),
             security,
-        }
+        };
+        Offer { expiry: *expiry, access }
     }
 
     async fn start_tls(&mut self) -> Result<Offer, End> {
@@ -353,31 +346,18 @@ impl Driver {
 
     async fn resolve(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Nonce => Answer::Nonce(nonce()),
-            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user).await),
-            Ask::Check(evidence) => Answer::Check(self.check(&evidence).await),
+            Ask::Nonce => Answer::Nonce(auth::nonce()),
+            Ask::Parameters(user) => {
+                Answer::Parameters(self.context.auth.scram_parameters(&user, &self.caller()).await)
+            }
+            Ask::Check(evidence) => Answer::Check(self.context.auth.check(&evidence, &self.caller()).await),
             Ask::Open(login) => Answer::Open(self.open(&login).await),
             Ask::Update(ids) => Answer::Update(self.update(ids).await),
         }
     }
 
-    async fn parameters(&self, user: &str) -> Result<ScramParameters, Denied> {
-        let parameters = self.context.auth.scram_parameters(user, &self.peer).await;
-        parameters.inspect_err(|denied| self.log_denied(user, denied))
-    }
-
-    async fn check(&self, evidence: &Evidence) -> Result<Verified, Denied> {
-        let user = match evidence {
-            Evidence::Password(credentials) => &*credentials.user,
-            Evidence::Scram(proof) => &*proof.user,
-        };
-        let failures = self.session.failed_logins();
-        let verified = self.context.auth.check_evidence(evidence, &self.peer, failures).await;
-        verified.inspect_err(|denied| self.log_denied(user, denied))
-    }
-
-    fn log_denied(&self, user: &str, denied: &Denied) {
-        report::refused("pop3", user, denied, &self.peer);
+    fn caller(&self) -> Caller<'_> {
+        Caller { proto: "pop3", peer: &self.peer, failures_before: self.session.failed_logins() }
     }
 
     async fn open(&mut self, login: &Login) -> Result<Listing, Refusal> {
@@ -388,7 +368,9 @@ impl Driver {
                 self.tally.logins += 1;
                 let messages = listing.entries().len();
                 let octets: u64 = listing.entries().iter().map(|entry| entry.octets).sum();
-                info!(user = login.mailbox().to_string(), messages, octets, %ip, "login");
+                let security = &self.session.offer().access.security;
+                let (tls, cipher) = (security.version(), security.cipher());
+                info!(user = login.mailbox().to_string(), messages, octets, tls, cipher, %ip, "login");
                 Ok(listing)
             }
             Ok(None) => {
@@ -411,17 +393,6 @@ impl Driver {
             Err(fault) => error!(%fault, "messages cannot be deleted"),
         }
         updated
-    }
-}
-
-fn nonce() -> Result<[u8; 18], Error> {
-    let mut octets = [0; 18];
-    match getrandom::fill(&mut octets) {
-        Ok(()) => Ok(octets),
-        Err(fault) => {
-            error!(%fault, "there is no randomness for a login");
-            Err(Error::Unavailable(fault.to_string()))
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::secret::{Credentials, Secret};
 use crate::store::outcome::{Error, Expunged};
-use crate::wire::sasl::{Evidence, Exchange, Mechanism, ScramParameters, Turn};
+use crate::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, Turn};
 use bytes::BytesMut;
 use std::mem;
 
@@ -144,6 +144,8 @@ enum Phase {
     Challenged(Box<Exchange>, Option<Login>),
     /// Without an exchange it is USER and PASS.
     Checking(Option<Box<Exchange>>),
+    /// The exchange has failed in a way that counts, and is being counted.
+    Failing(Fault),
     Opening,
     Transaction(Marks),
     Updating,
@@ -169,6 +171,12 @@ impl Session {
     #[must_use]
     pub fn new(offer: Offer) -> (Session, Reply) {
         (Session { offer, phase: ANEW, errors: 0, failed_logins: 0 }, Reply::GREETING)
+    }
+
+    /// What this session can do, and what protects it.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// How many logins of this session have failed for their credentials.
@@ -241,11 +249,12 @@ impl Session {
 
     /// Every answer in every state that has asked.
     fn answer(&mut self, phase: Phase, answer: Answer) -> Step {
-        use Phase::{Beginning, Checking, Looking, Opening, Updating};
+        use Phase::{Beginning, Checking, Failing, Looking, Opening, Updating};
         match (phase, answer) {
             (Beginning { mechanism, initial }, Answer::Nonce(Ok(nonce))) => {
                 let initial = initial.as_ref().map(Secret::expose);
-                let (exchange, turn) = Exchange::begin(mechanism, initial, &self.offer.security, nonce);
+                let (exchange, turn) =
+                    Exchange::begin(mechanism, initial, &self.offer.access.security, nonce);
                 self.turn(Box::new(exchange), None, turn)
             }
             (Beginning { .. }, Answer::Nonce(Err(error))) => self.stay(ANEW, Reply::trouble(&error)),
@@ -258,8 +267,9 @@ impl Session {
                 let turn = exchange.verified(verified.signature);
                 self.turn(exchange, Some(verified.login), turn)
             }
-            (Looking(_), Answer::Parameters(Err(denied))) => self.denied(&denied),
-            (Checking(_), Answer::Check(Err(denied))) => self.denied(&denied),
+            (Looking(_), Answer::Parameters(Err(denied))) => self.denied(&denied, Reply::DENIED),
+            (Checking(_), Answer::Check(Err(denied))) => self.denied(&denied, Reply::DENIED),
+            (Failing(fault), Answer::Check(Err(denied))) => self.denied(&denied, Reply::exchange(fault)),
             (Opening, Answer::Open(opened)) => self.opened(opened),
             (Updating, Answer::Update(answer)) => close(Some(match answer {
                 Ok(proof) => Reply::updated(&proof),
@@ -283,7 +293,7 @@ impl Session {
 
             (phase @ Authorization { .. }, Stls) => self.begin_tls(phase),
             (phase @ Authorization { .. }, User(_) | Pass(_) | Auth { .. } | Mechanisms)
-                if !self.offer.takes_logins() =>
+                if !self.offer.access.takes_logins() =>
             {
                 self.refuse(phase, Reply::ENCRYPT_FIRST)
             }
@@ -297,7 +307,7 @@ impl Session {
                 self.stay(phase, mechanisms)
             }
             (phase @ Authorization { .. }, Auth { mechanism, initial }) => {
-                if !self.offer.mechanisms().contains(&mechanism) {
+                if !self.offer.access.mechanisms().contains(&mechanism) {
                     return self.refuse(phase, Reply::NO_MECHANISM);
                 }
                 self.phase = Phase::Beginning { mechanism, initial };
@@ -347,12 +357,12 @@ impl Session {
     }
 
     fn begin_tls(&mut self, phase: Phase) -> Step {
-        if self.offer.can_begin_tls() {
+        if self.offer.access.can_begin_tls() {
             self.phase = Phase::Securing;
             return Step { say: Some(Reply::STLS), next: Next::StartTls };
         }
         // RFC 2595 §4: under TLS there is no second STLS.
-        let reply = if self.offer.is_secured() { Reply::ENCRYPTED } else { Reply::NO_TLS };
+        let reply = if self.offer.access.is_secured() { Reply::ENCRYPTED } else { Reply::NO_TLS };
         self.refuse(phase, reply)
     }
 
@@ -374,6 +384,12 @@ impl Session {
             }
             (Turn::Check(evidence), None) => self.check(Some(exchange), evidence),
             (Turn::Done, Some(login)) => self.open(login),
+            // With another binding somebody on the way has another connection than the client believes:
+            // as bad as a wrong password, and counted like one.
+            (Turn::Failed(fault), None) if fault.is_a_guess() => {
+                self.phase = Phase::Failing(fault);
+                ask(Ask::Check(Evidence::Void(fault)))
+            }
             // RFC 5034 §4: `*` cancels, and what is not base64 is an error; neither is a wrong password.
             (Turn::Failed(fault), _) => self.refuse(ANEW, Reply::exchange(fault)),
             (Turn::Parameters(_) | Turn::Check(_), Some(_)) | (Turn::Done, None) => close(None),
@@ -390,15 +406,16 @@ impl Session {
         ask(Ask::Open(login))
     }
 
-    fn denied(&mut self, denied: &Denied) -> Step {
+    /// `reply` is for credentials that are wrong.
+    fn denied(&mut self, denied: &Denied, reply: Reply) -> Step {
         match denied {
             Denied::Credentials => {
                 self.failed_logins += 1;
                 if self.failed_logins >= FAILED_LOGINS_MAX {
-                    return close(Some(Reply::DENIED));
+                    return close(Some(reply));
                 }
                 // RFC 1939 §7: after a PASS that failed, a client begins again with USER.
-                self.stay(ANEW, Reply::DENIED)
+                self.stay(ANEW, reply)
             }
             Denied::Blocked => close(Some(Reply::BLOCKED)),
             Denied::Store(error) => self.stay(ANEW, Reply::trouble(error)),

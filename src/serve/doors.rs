@@ -4,7 +4,7 @@
 use super::{ServeError, mode};
 use crate::auth::Auth;
 use crate::config::bind::Bind;
-use crate::config::{self, BareNewline, Config, Listen, Mode};
+use crate::config::{BareNewline, Config, Listen, Mode};
 use crate::mail::address::Address;
 use crate::mail::peer::Peer;
 use crate::net::bind::{self, SocketFile};
@@ -12,13 +12,14 @@ use crate::net::conn::Conn;
 use crate::net::drain::Drain;
 use crate::net::inherited::Inherited;
 use crate::net::listener::{self, Limits, Listener};
-use crate::net::tls::{Encryption, Keys, PlaintextAuth};
+use crate::net::tls::{Encryption, Keys};
 use crate::pop3::offer::Expiry;
 use crate::smtp::intake::Budget;
 use crate::smtp::role::Role;
 use crate::smtp::server::BUDGET_OCTETS;
 use crate::smtp::session::Terms;
 use crate::store::Store;
+use crate::wire::access::PlaintextAuth;
 use crate::wire::dot;
 use crate::{pop3, smtp};
 use std::future::Future;
@@ -218,10 +219,10 @@ fn encryption(keys: Option<Keys>, start: Start) -> Encryption {
 }
 
 fn plaintext_auth(config: &Config) -> PlaintextAuth {
-    match (config.accounts.mode, config.plaintext_auth) {
+    match config.accounts.mode {
         // Its passwords mean nothing.
-        (Mode::Open, _) | (Mode::Closed, config::PlaintextAuth::Anywhere) => PlaintextAuth::Anywhere,
-        (Mode::Closed, config::PlaintextAuth::LocalOnly) => PlaintextAuth::LocalOnly,
+        Mode::Open => PlaintextAuth::Anywhere,
+        Mode::Closed => config.plaintext_auth,
     }
 }
 

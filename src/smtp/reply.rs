@@ -263,6 +263,13 @@ impl Reply {
         self.code >= 500
     }
 
+    /// Whether it refuses a command that is no command, is in the wrong place or has a wrong
+    /// argument; but not DATA of a client that has named recipients, of which none was accepted.
+    #[must_use]
+    pub fn is_protocol_error(&self) -> bool {
+        (500..=504).contains(&self.code) && *self != Reply::NO_LMTP_RECIPIENTS
+    }
+
     /// Whether it refuses, for now or for good.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -29,6 +29,8 @@ pub struct Rules {
     pub senders: Senders,
     /// What is said at the end of a message.
     pub verdict: Verdict,
+    /// What a peer may do only so often.
+    pub errors: Errors,
 }
 
 /// How a session has to begin.
@@ -70,6 +72,16 @@ pub enum Verdict {
     EachRecipient,
 }
 
+/// What counts as an error of the peer; too many of them end the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// Every refusal that is for good.
+    Refusals,
+    /// Only to break the rules of the protocol. A server of the same house hands over what the world
+    /// sends: to refuse a recipient or a message is no fault of it, and it keeps a connection for long.
+    Protocol,
+}
+
 impl Role {
     /// What is different for this one.
     #[must_use]
@@ -82,6 +94,7 @@ impl Role {
                 logins: Logins::OpenMode,
                 senders: Senders::Anyone,
                 verdict: Verdict::One,
+                errors: Errors::Refusals,
             },
             Role::Submission => Rules {
                 name: "submission",
@@ -90,6 +103,7 @@ impl Role {
                 logins: Logins::Always,
                 senders: Senders::Accounts,
                 verdict: Verdict::One,
+                errors: Errors::Refusals,
             },
             Role::Lmtp => Rules {
                 name: "lmtp",
@@ -98,6 +112,7 @@ impl Role {
                 logins: Logins::Never,
                 senders: Senders::Anyone,
                 verdict: Verdict::EachRecipient,
+                errors: Errors::Protocol,
             },
         }
     }

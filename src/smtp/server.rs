@@ -9,19 +9,20 @@ mod login;
 use super::codec::{Awaiting, Codec, Frame, Framing, LineEnds};
 use super::command::loggable;
 use super::intake::{Budget, Intake, Kept, Share};
-use super::offer::{Offer, Plaintext, StartTls};
+use super::offer::Offer;
 use super::reply::Reply;
 use super::role::{Role, Senders};
 use super::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::mail::body::Body;
 use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, Waiting};
-use crate::net::tls::{Encryption, Keys, PlaintextAuth};
+use crate::net::tls::{Encryption, Keys};
 use crate::store::Store;
 use crate::store::accounts::Mode;
 use crate::store::outcome::Error;
 use crate::store::staging::Staging;
+use crate::wire::access::PlaintextAuth;
 use crate::wire::dot::BareNewline;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,14 +180,8 @@ impl<'a> Driver<'a> {
     fn offer(&self, security: Security) -> Offer {
         let Context { auth, terms, mode, encryption, plaintext_auth, .. } = self.context;
         Offer {
-            start_tls: match encryption {
-                Encryption::OnRequest(_) => StartTls::Possible,
-                Encryption::Off | Encryption::FromStart(_) => StartTls::Impossible,
-            },
-            plaintext: match (mode, plaintext_auth) {
-                (Mode::Closed, PlaintextAuth::LocalOnly) if !self.peer.is_local() => Plaintext::Refused,
-                _ => Plaintext::Allowed,
-            },
+            start_tls: encryption.start_tls(),
+            plaintext: plaintext_auth.towards(&self.peer),
             mechanisms: login::mechanisms(terms.role, *mode, auth.mechanisms(&security)),
             security,
         }
@@ -313,7 +308,7 @@ impl<'a> Driver<'a> {
                 }))
             }
             Ask::MaySend(login, from) => {
-                let allowed = store.may_send_as(login.mailbox(), &from).await;
+                let allowed = store.may_send(login.mailbox(), &from).await;
                 Answer::MaySend(allowed.inspect_err(|error| {
                     warn!(from = from.to_string(), %error, "sender not looked up");
                 }))
@@ -328,8 +323,8 @@ impl<'a> Driver<'a> {
                 self.held = None;
                 Answer::DeliverEach(kept)
             }
-            Ask::Nonce => Answer::Nonce(login::nonce()),
-            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user).await),
+            Ask::Nonce => Answer::Nonce(auth::nonce()),
+            Ask::Parameters(user) => Answer::Parameters(self.parameters(&user, session).await),
             Ask::Check(evidence) => Answer::Check(self.check(&evidence, session).await),
         }
     }

@@ -11,9 +11,9 @@ pub use event::{Answer, Ask, BodyFault, Event, Next, Step};
 
 use super::codec::{Awaiting, Framing};
 use super::command::{Chunk, Client, Command, Syntax};
-use super::offer::{LoggedIn, Offer};
+use super::offer::{self, LoggedIn, Offer};
 use super::reply::Reply;
-use super::role::Role;
+use super::role::{Errors, Role, Verdict};
 use crate::auth::outcome::Login;
 use crate::mail::address::Address;
 use crate::mail::trace::Protocol;
@@ -254,6 +254,11 @@ impl Session {
             // Nothing may make up for a chunk that was refused: a message that went on with the next
             // one would lack its beginning, so the transaction ends with it.
             (Phase::Transaction(mail), Command::Bdat(chunk)) => match self.unfit(&mail) {
+                // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted, so
+                // none when none was.
+                Some(_) if chunk.last && self.terms.role.rules().verdict == Verdict::EachRecipient => {
+                    skip_saying(Phase::Ready(mail.client), chunk, Vec::new())
+                }
                 Some(reply) => skip(Phase::Ready(mail.client), chunk, reply),
                 None => self.chunk(mail, None, chunk),
             },
@@ -268,7 +273,7 @@ impl Session {
     fn hello(&self, client: Client) -> (Phase, Step) {
         let logged_in = if self.login.is_some() { LoggedIn::Yes } else { LoggedIn::No };
         let extensions = match client.protocol {
-            Protocol::Esmtp | Protocol::Lmtp => self.offer.extensions(&self.terms, logged_in),
+            Protocol::Esmtp | Protocol::Lmtp => offer::extensions(&self.offer, &self.terms, logged_in),
             Protocol::Smtp => Vec::new(),
         };
         say(Phase::Ready(client), Reply::hello(&self.terms.hostname, &extensions))
@@ -281,7 +286,7 @@ impl Session {
         }
         match phase {
             phase if !self.offer.can_begin_tls() => say(phase, Reply::NOT_OFFERED),
-            Phase::Connected => say(Phase::Connected, Reply::EHLO_FIRST),
+            // Before EHLO too, as GNU SASL's client does it: what follows begins with EHLO anyway.
             // A transaction under way ends here: it is of the part of the session that is forgotten.
             _ => (Phase::Securing, Step { say: smallvec![Reply::TLS_NEXT], next: Next::StartTls }),
         }
@@ -290,7 +295,11 @@ impl Session {
     /// Ends the session when it has been refused too often. A refusal that may pass does not count:
     /// it is not the fault of the client.
     fn count_errors(&mut self, mut step: Step) -> Step {
-        self.errors += u32::from(step.say.iter().any(Reply::is_error));
+        let is_error = match self.terms.role.rules().errors {
+            Errors::Refusals => Reply::is_error,
+            Errors::Protocol => Reply::is_protocol_error,
+        };
+        self.errors += u32::from(step.say.iter().any(is_error));
         if self.errors >= ERRORS_MAX && !matches!(step.next, Next::Close) {
             self.phase = Phase::Closed;
             // RFC 5321 §3.8: a server that has had enough says 421 before it closes.

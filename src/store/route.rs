@@ -9,7 +9,7 @@ use super::accounts::{Mode, Origin};
 use super::engine::{MailboxFacts, Names, Takes};
 use super::lookups::Lookups;
 use super::outcome::{Error, Route};
-use crate::mail::address::{Address, Domain, MailboxName};
+use crate::mail::address::{Address, Domain, MailboxName, Sender};
 use std::collections::{HashMap, HashSet};
 
 /// Aliases of aliases are followed this far.
@@ -210,6 +210,21 @@ impl Walk {
 }
 
 impl super::Store {
+    /// Whether the account `mailbox` may send mail from `from`: see [`Store::may_send_as`]; the null
+    /// reverse-path is nobody's, so every account that exists may.
+    ///
+    /// # Errors
+    /// [`Error`] when the question could not be answered.
+    ///
+    /// [`Store::may_send_as`]: super::Store::may_send_as
+    pub async fn may_send(&self, mailbox: &MailboxName, from: &Sender) -> Result<bool, Error> {
+        match from {
+            Sender::Address(from) => self.may_send_as(mailbox, from).await,
+            Sender::Null if self.inner.policy.mode == Mode::Open => Ok(true),
+            Sender::Null => Ok(self.stored_password(mailbox).await?.is_some()),
+        }
+    }
+
     /// Whether mail from `from` may be sent by the account `mailbox`: its address, one of its `+tag`s, or
     /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`, and an
     /// account that was removed as nobody. In open mode anybody may send as anybody.

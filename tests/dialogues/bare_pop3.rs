@@ -53,7 +53,9 @@ pub(crate) struct BarePop3 {
 impl BarePop3 {
     /// A session that has said its greeting, on a connection that is not encrypted and need not be.
     pub(crate) fn new() -> BarePop3 {
-        BarePop3::with(Offer { mechanisms: MECHANISMS.into(), ..Offer::default() })
+        let mut offer = Offer::default();
+        offer.access.mechanisms = MECHANISMS.into();
+        BarePop3::with(offer)
     }
 
     /// The same with another offer.

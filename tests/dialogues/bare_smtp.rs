@@ -11,17 +11,18 @@
 
 use bytes::{BufMut, BytesMut};
 use pillarbox::auth::outcome::{Denied, Login, Verified};
-use pillarbox::mail::address::{Address, MailboxName};
+use pillarbox::mail::address::{Address, MailboxName, Sender};
 use pillarbox::mail::body::Body;
 use pillarbox::mail::envelope::Envelope;
 use pillarbox::mail::ids::QueueId;
 use pillarbox::mail::peer::{Security, TlsInfo};
 use pillarbox::smtp::codec::{Codec, Frame, Framing, LineEnds};
 use pillarbox::smtp::intake::{Budget, Intake, Kept};
-use pillarbox::smtp::offer::{Offer, Plaintext, StartTls};
+use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Answer, Ask, BodyFault, Event, Next, Session, Step, Terms};
 use pillarbox::store::outcome::{Error, Receipt, Route};
+use pillarbox::wire::access::{Plaintext, StartTls};
 use pillarbox::wire::dot::BareNewline;
 use pillarbox::wire::sasl::{Evidence, Mechanism, ScramParameters, ServerSignature};
 use std::sync::Arc;
@@ -316,10 +317,7 @@ impl BareSmtp {
 }
 
 fn check(evidence: &Evidence) -> Result<Verified, Denied> {
-    let user = match evidence {
-        Evidence::Password(credentials) => &*credentials.user,
-        Evidence::Scram(proof) => &*proof.user,
-    };
+    let user = evidence.user();
     let login = || Login::pretended(Address::parse(user).unwrap().name());
     match (user, evidence) {
         ("mallory@example.org", _) => Err(Denied::Blocked),
@@ -334,8 +332,9 @@ fn check(evidence: &Evidence) -> Result<Verified, Denied> {
     }
 }
 
-fn may_send(login: &Login, from: &Address) -> Result<bool, Error> {
+fn may_send(login: &Login, from: &Sender) -> Result<bool, Error> {
     assert_eq!(login.mailbox().to_string(), USER);
+    let Sender::Address(from) = from else { return Ok(true) };
     match from.name().to_string().as_str() {
         "later@example.org" => Err(Error::Unavailable("the test says so".into())),
         name => Ok([USER, "alice+tag@example.org", "team@example.org"].contains(&name)),

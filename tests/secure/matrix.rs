@@ -204,7 +204,7 @@ fn is_challenge(reply: &str) -> bool {
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn base64(octets: &[u8]) -> String {
+pub(crate) fn base64(octets: &[u8]) -> String {
     let mut text = String::new();
     for group in octets.chunks(3) {
         let bits =

@@ -29,9 +29,26 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Connects and shakes hands; the certificate must be good.
     pub(crate) fn open(to: SocketAddr, start: Start, ca: &Path) -> Tunnel {
+        Tunnel::start(to, start, ca, &["-quiet"])
+    }
+
+    /// The same, and the value of the channel binding `tls-exporter` as this end computes it, in
+    /// hexadecimal. What openssl tells of the connection is among the lines that follow.
+    pub(crate) fn with_binding(to: SocketAddr, start: Start, ca: &Path) -> (Tunnel, String) {
+        let export = ["-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32"];
+        let mut tunnel = Tunnel::start(to, start, ca, &[&["-ign_eof"], &export[..]].concat());
+        loop {
+            let line = tunnel.line();
+            if let Some(value) = line.trim().strip_prefix("Keying material: ") {
+                return (tunnel, value.to_owned());
+            }
+        }
+    }
+
+    fn start(to: SocketAddr, start: Start, ca: &Path, options: &[&str]) -> Tunnel {
         needs("openssl", "openssl");
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-quiet", "-connect", &to.to_string(), "-CAfile"]).arg(ca);
+        command.arg("s_client").args(options).args(["-connect", &to.to_string(), "-CAfile"]).arg(ca);
         command.args(["-verify_return_error", "-verify_hostname", "localhost", "-servername", "localhost"]);
         match start {
             Start::AtOnce => {}

@@ -1,7 +1,7 @@
 //! What goes into a session and what comes out of it.
 
 use crate::auth::outcome::{Denied, Login, Verified};
-use crate::mail::address::Address;
+use crate::mail::address::{Address, Sender};
 use crate::mail::body::Body;
 use crate::mail::envelope::Envelope;
 use crate::smtp::codec::{Awaiting, Framing};
@@ -82,8 +82,8 @@ pub enum Next {
 pub enum Ask {
     /// Where does mail for this address go, when it is of the given size in octets?
     Route(Address, Option<u64>),
-    /// May this account send mail from that address?
-    MaySend(Login, Address),
+    /// May this account send mail with that reverse-path?
+    MaySend(Login, Sender),
     /// Keep this message for all recipients or for none.
     Deliver(Envelope, Body),
     /// Keep this message for each recipient by itself.

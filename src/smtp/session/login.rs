@@ -7,7 +7,7 @@ use crate::mail::trace::Protocol;
 use crate::smtp::codec::Awaiting;
 use crate::smtp::command::{Auth, Client};
 use crate::smtp::reply::Reply;
-use crate::wire::sasl::{Exchange, Fault, Mechanism, Turn};
+use crate::wire::sasl::{Evidence, Exchange, Fault, Mechanism, Turn};
 use smallvec::smallvec;
 
 /// How far a login has come.
@@ -22,6 +22,8 @@ pub(super) enum Exchanging {
     Looking(Box<Exchange>),
     /// Whether the client is right was asked.
     Checking(Box<Exchange>),
+    /// The exchange has failed in a way that counts, and is being counted.
+    Failing(Fault),
 }
 
 impl Session {
@@ -90,6 +92,12 @@ impl Session {
             | (Exchanging::Checking(_), Event::Answer(Answer::Check(Err(denied)))) => {
                 self.denied(client, &denied)
             }
+            (Exchanging::Failing(fault), Event::Answer(Answer::Check(Err(Denied::Credentials)))) => {
+                self.failed(client, Reply::exchange(fault))
+            }
+            (Exchanging::Failing(_), Event::Answer(Answer::Check(Err(denied)))) => {
+                self.denied(client, &denied)
+            }
             // The driver told of something that nobody asked for; no guess is better than the end.
             _ => end(Reply::CONFUSED),
         }
@@ -119,10 +127,11 @@ impl Session {
                 self.login = Some(login);
                 say(Phase::Ready(client), Reply::LOGGED_IN)
             }
-            // Somebody on the way has another connection than the client believes: as bad as a wrong
-            // password, and counted like one.
-            (Turn::Failed(Fault::ChannelBinding), _) => {
-                self.failed(client, Reply::exchange(Fault::ChannelBinding))
+            // With another binding somebody on the way has another connection than the client believes:
+            // as bad as a wrong password, and counted like one.
+            (Turn::Failed(fault), None) if fault.is_a_guess() => {
+                let phase = Phase::Exchanging(client, Exchanging::Failing(fault));
+                (phase, ask(Ask::Check(Evidence::Void(fault))))
             }
             // RFC 4954 §4: `*` cancels, and what is not base64 is an error; neither is a wrong password.
             (Turn::Failed(fault), _) => say(Phase::Ready(client), Reply::exchange(fault)),

@@ -61,11 +61,12 @@ impl Session {
     }
 
     fn begin(&self, mail: Transaction) -> (Phase, Step) {
-        match (self.terms.role.rules().senders, &self.login, &mail.envelope.from) {
-            // RFC 6409 §6.1: whether an account may use an address is for the server to say. The null
-            // reverse-path is nobody's, and mail programs confirm the reading of a message with it.
-            (Senders::Accounts, Some(login), Sender::Address(from)) => {
-                let question = Ask::MaySend(login.clone(), from.clone());
+        match (self.terms.role.rules().senders, &self.login) {
+            // RFC 6409 §6.1: whether an account may use an address is for the server to say. With the
+            // null reverse-path mail programs confirm the reading of a message, so it is asked too,
+            // because the account may be gone since the login.
+            (Senders::Accounts, Some(login)) => {
+                let question = Ask::MaySend(login.clone(), mail.envelope.from.clone());
                 (Phase::Permitting(mail), ask(question))
             }
             _ => say(Phase::Transaction(mail), Reply::SENDER_OK),

@@ -40,6 +40,21 @@ pub enum Evidence {
     Password(Credentials),
     /// A proof that it knows the password.
     Scram(ScramProof),
+    /// Something that no account could have sent. It is checked all the same, so that it costs a
+    /// guesser what a wrong password costs.
+    Void(Fault),
+}
+
+impl Evidence {
+    /// The user name as the client wrote it; empty where none was understood.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match self {
+            Evidence::Password(credentials) => &credentials.user,
+            Evidence::Scram(proof) => &proof.user,
+            Evidence::Void(_) => "",
+        }
+    }
 }
 
 /// The client's half of SCRAM (RFC 5802 §3), to be compared with the stored keys.
@@ -135,6 +150,18 @@ pub enum Fault {
     Malformed,
     /// The channel binding is missing or is that of another connection.
     ChannelBinding,
+}
+
+impl Fault {
+    /// Whether it counts like a wrong password. To cancel, or to send what is not even base64, is no
+    /// guess.
+    #[must_use]
+    pub fn is_a_guess(self) -> bool {
+        match self {
+            Fault::Cancelled | Fault::NotBase64 => false,
+            Fault::Malformed | Fault::ChannelBinding => true,
+        }
+    }
 }
 
 impl Mechanism {

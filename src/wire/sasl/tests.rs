@@ -27,6 +27,7 @@ fn told(turn: &Turn) -> String {
         Turn::Check(Evidence::Scram(proof)) => {
             format!("check {} {}", proof.user, String::from_utf8_lossy(&proof.auth_message))
         }
+        Turn::Check(Evidence::Void(fault)) => format!("void {fault:?}"),
         Turn::Done => "done".to_owned(),
         Turn::Failed(fault) => format!("{fault:?}"),
     }

@@ -263,6 +263,48 @@ fn accounts_are_added_listed_changed_and_removed() {
 }
 
 #[test]
+fn an_account_is_set_up_without_a_person_and_once() {
+    let home = Home::new(CLOSED);
+    let file = home.dir.path().join("secret");
+    std::fs::write(&file, "first\nnot read\n").expect("the file");
+    let path = file.to_str().expect("text");
+    let add = ["account", "add", "bob@example.org", "--password-file", path];
+    home.run(&add).success().stdout("added bob@example.org\n");
+    let kept = std::fs::read(home.data_dir().join("pillarbox.db")).expect("the database");
+    home.run(&add).failure().stderr(contains("bob@example.org is an account already"));
+    std::fs::write(&file, "second\n").expect("the file");
+    let again = [add.as_slice(), &["--if-missing"]].concat();
+    home.run(&again).success().stdout("bob@example.org is an account already and stays as it is\n");
+    // Its password above all.
+    assert!(std::fs::read(home.data_dir().join("pillarbox.db")).expect("the database") == kept);
+    let missing = ["account", "password", "bob@example.org", "--password-file", "nowhere"];
+    home.run(&missing).failure().stderr(contains("cannot be read from nowhere"));
+    let both = [add.as_slice(), &["--password-stdin"]].concat();
+    home.run(&both).code(2);
+    // An alias in the way is a fault all the same.
+    home.run(&["alias", "add", "team@example.org", "bob@example.org"]).success();
+    let alias = ["account", "add", "team@example.org", "--password-file", path, "--if-missing"];
+    home.run(&alias).failure().stderr(contains("team@example.org is an alias already"));
+}
+
+#[test]
+fn pages_are_written_for_every_command_and_the_help_does_not_tell_of_it() {
+    let home = Home::new(OPEN);
+    home.run(&["pages", "out"]).success();
+    let read = |name: &str| {
+        std::fs::read_to_string(home.dir.path().join("out").join(name)).expect("a page of that name")
+    };
+    assert!(read("man1/pillarbox.1").contains("SIGHUP"));
+    assert!(read("man1/pillarbox-account-add.1").contains("password\\-file"));
+    assert!(read("man5/pillarbox.toml.5").contains("limits.message_size"));
+    for completions in ["pillarbox.bash", "_pillarbox", "pillarbox.fish"] {
+        let text = read(&format!("completions/{completions}"));
+        assert!(text.contains("ephemeral") && !text.contains("pages"), "{completions}");
+    }
+    home.run(&["--help"]).success().stdout(contains("pages").not());
+}
+
+#[test]
 fn aliases_are_added_listed_and_removed() {
     let home = Home::new(CLOSED);
     for name in ["alice@example.org", "bob@example.org"] {

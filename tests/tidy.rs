@@ -99,6 +99,23 @@ fn the_table_of_the_readme_tells_the_defaults_of_the_sample_configuration() {
     none("README.md and config/pillarbox.toml say different things", &findings);
 }
 
+#[test]
+fn image_and_package_are_of_this_version_and_both_ways_make_the_same_image() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let last_stage = |name: &str| {
+        let text = std::fs::read_to_string(root.join(name)).expect("it is there");
+        text.rfind("\nFROM ").map(|at| text[at..].to_owned()).expect("a stage")
+    };
+    let built = last_stage("Dockerfile");
+    assert!(built.starts_with("\nFROM scratch\n"), "{built}");
+    assert!(built == last_stage("packaging/docker/Dockerfile.prebuilt"), "the last stages differ");
+    let version = concat!("ARG VERSION=", env!("CARGO_PKG_VERSION"));
+    assert!(built.contains(version), "the image is labelled with another version");
+    let changelog = std::fs::read_to_string(root.join("packaging/debian/changelog")).expect("it is there");
+    let first = concat!("pillarbox (", env!("CARGO_PKG_VERSION"), "-1) ");
+    assert!(changelog.starts_with(first), "packaging/debian/changelog begins with another version");
+}
+
 /// The checks are tried on files that break them: a check that finds nothing may be one that looks
 /// nowhere.
 mod self_test {

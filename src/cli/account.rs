@@ -16,6 +16,15 @@ use serde::Serialize;
 /// can reach: the store has no other word for it.
 pub const NO_QUOTA: u64 = OCTETS_MAX;
 
+/// What becomes of a command to add an account that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// It fails.
+    Refused,
+    /// It is done: the account stays as it is.
+    Left,
+}
+
 /// Adds an account.
 ///
 /// # Errors
@@ -23,8 +32,9 @@ pub const NO_QUOTA: u64 = OCTETS_MAX;
 pub fn add(
     config: &Config,
     address: &Address,
-    source: Source,
+    source: &Source,
     quota: Option<Size>,
+    present: Present,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let domains = &config.accounts.domains;
@@ -40,8 +50,16 @@ pub fn add(
     });
     let kept = kept_of(&password::ask(source)?)?;
     let name = address.name();
-    with_store(config, async |store| store.add_account(&name, &kept, quota).await.map_err(Failure::because))?;
-    out.line(format_args!("added {name}"))
+    let added = with_store(config, async |store| match store.add_account(&name, &kept, quota).await {
+        Ok(()) => Ok(true),
+        Err(AccountError::AccountExists(_)) if present == Present::Left => Ok(false),
+        Err(error) => Err(Failure::because(error)),
+    })?;
+    if added {
+        out.line(format_args!("added {name}"))
+    } else {
+        out.line(format_args!("{name} is an account already and stays as it is"))
+    }
 }
 
 /// Gives an account another password.
@@ -51,7 +69,7 @@ pub fn add(
 pub fn set_password(
     config: &Config,
     address: &Address,
-    source: Source,
+    source: &Source,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let name = address.name();

@@ -8,6 +8,7 @@ pub mod message;
 pub mod mime;
 pub mod open;
 pub mod output;
+pub mod pages;
 pub mod password;
 pub mod ready;
 pub mod text;
@@ -18,7 +19,7 @@ use crate::mail::address::{Address, AddressError};
 use crate::mail::ids::MsgNo;
 use crate::serve::{self, Lifetime};
 use crate::store::accounts::AliasName;
-use account::Form;
+use account::{Form, Present};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use message::View;
@@ -51,11 +52,25 @@ Exit codes: 0 done, 1 it could not be done (the reason is on standard error),
 #[derive(Debug, Parser)]
 #[command(name = "pillarbox", version, after_help = EXAMPLES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
-struct CommandLine {
+struct CommandLine<Commands: Subcommand> {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: Commands,
+}
+
+/// What may be written, and is not all told in the help.
+#[derive(Debug, Subcommand)]
+enum Known {
+    #[command(flatten)]
+    Told(Command),
+    /// Writes manual pages and shell completions into DIR, for whoever packages the program.
+    #[command(hide = true)]
+    Pages {
+        /// A directory, made when it does not exist.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// Options of every command.
@@ -128,13 +143,15 @@ enum AccountCommand {
         /// Its address.
         #[arg(value_parser = address)]
         address: Address,
-        /// Read the password from the first line of standard input.
-        #[arg(long)]
-        password_stdin: bool,
+        #[command(flatten)]
+        password: PasswordFrom,
         /// Most that its mailbox holds, such as "1 GiB"; "off" for no limit. Else limits.default_quota
         /// counts.
         #[arg(long, value_name = "SIZE", value_parser = size)]
         quota: Option<Size>,
+        /// Leave an account that is there as it is, and call that done.
+        #[arg(long)]
+        if_missing: bool,
     },
     /// Lists accounts, and the mailboxes that open mode has made.
     List {
@@ -147,9 +164,8 @@ enum AccountCommand {
         /// Its address.
         #[arg(value_parser = address)]
         address: Address,
-        /// Read the password from the first line of standard input.
-        #[arg(long)]
-        password_stdin: bool,
+        #[command(flatten)]
+        password: PasswordFrom,
     },
     /// Removes an account with all its mail.
     Remove {
@@ -157,6 +173,27 @@ enum AccountCommand {
         #[arg(value_parser = address)]
         address: Address,
     },
+}
+
+/// Where a password comes from; without either option the terminal is asked.
+#[derive(Args, Debug)]
+struct PasswordFrom {
+    /// Read the password from the first line of standard input.
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+    /// Read the password from the first line of a file.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl From<PasswordFrom> for Source {
+    fn from(from: PasswordFrom) -> Source {
+        match from.password_file {
+            Some(file) => Source::File(file),
+            None if from.password_stdin => Source::StandardInput,
+            None => Source::Terminal,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -231,7 +268,7 @@ fn number(text: &str) -> Result<MsgNo, &'static str> {
 /// Runs the program: `arguments` with its own name first. The result is its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     speak_plainly_of_panics();
-    let line = match CommandLine::try_parse_from(arguments) {
+    let line = match CommandLine::<Known>::try_parse_from(arguments) {
         Ok(line) => line,
         Err(error) => return usage(&error),
     };
@@ -274,18 +311,21 @@ fn speak_plainly_of_panics() {
     }));
 }
 
-fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
+fn dispatch(line: CommandLine<Known>, out: &mut Output) -> Result<(), Failure> {
     let CommandLine { global, command } = line;
+    let command = match command {
+        Known::Told(command) => command,
+        Known::Pages { dir } => return pages::write(CommandLine::<Command>::command(), &dir, out),
+    };
     if let Command::Serve { ephemeral: true } = command
         && global.data_dir.is_some()
     {
         let text = "--ephemeral makes a data directory of its own and cannot be used with --data-dir";
-        let error = CommandLine::command().error(ErrorKind::ArgumentConflict, text);
+        let error = CommandLine::<Known>::command().error(ErrorKind::ArgumentConflict, text);
         return Err(Failure::Usage(Box::new(error)));
     }
     let config = || open::configuration(&global);
     let form = |json| if json { Form::Json } else { Form::Table };
-    let source = |stdin| if stdin { Source::StandardInput } else { Source::Terminal };
     match command {
         Command::Serve { ephemeral } => {
             let lifetime = if ephemeral { Lifetime::Ephemeral } else { Lifetime::Kept };
@@ -298,12 +338,13 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
             tls::make(&open::with_certificate_to_come(&global)?, &names, out)
         }
         Command::Account(command) => match command {
-            AccountCommand::Add { address, password_stdin, quota } => {
-                account::add(&config()?, &address, source(password_stdin), quota, out)
+            AccountCommand::Add { address, password, quota, if_missing } => {
+                let present = if if_missing { Present::Left } else { Present::Refused };
+                account::add(&config()?, &address, &password.into(), quota, present, out)
             }
             AccountCommand::List { json } => account::list(&config()?, form(json), out),
-            AccountCommand::Password { address, password_stdin } => {
-                account::set_password(&config()?, &address, source(password_stdin), out)
+            AccountCommand::Password { address, password } => {
+                account::set_password(&config()?, &address, &password.into(), out)
             }
             AccountCommand::Remove { address } => account::remove(&config()?, &address, out),
         },

@@ -1,9 +1,11 @@
 //! Where a new password comes from: the terminal, asked twice without echo, or one line of
-//! standard input.
+//! standard input or of a file.
 
 use super::output::Failure;
 use crate::mail::secret::Secret;
-use std::io::{self, BufRead, Read as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// Longest password in octets: more than fits into a POP3 line with room to spare would be a
@@ -11,21 +13,30 @@ use zeroize::Zeroizing;
 pub const PASSWORD_OCTETS_MAX: usize = 1024;
 
 /// Where a password is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The terminal of whoever runs the command.
     Terminal,
     /// The first line of standard input.
     StandardInput,
+    /// The first line of a file, such as a secret that a container is given.
+    File(PathBuf),
 }
 
 /// Asks for a new password.
 ///
 /// # Errors
 /// [`Failure`] when there is nobody to ask, or the answer is no password.
-pub fn ask(source: Source) -> Result<Secret, Failure> {
+pub fn ask(source: &Source) -> Result<Secret, Failure> {
     match source {
         Source::StandardInput => read_line(&mut io::stdin().lock()),
+        Source::File(path) => {
+            let file = File::open(path).map_err(|error| {
+                Failure::because(format_args!("the password cannot be read from {}: {error}", path.display()))
+            })?;
+            // Octet by octet: what a larger buffer reads ahead would not be wiped.
+            read_line(&mut BufReader::with_capacity(1, file))
+        }
         Source::Terminal => {
             let first = prompt("Password: ")?;
             let again = prompt("The same again: ")?;
@@ -40,7 +51,7 @@ pub fn ask(source: Source) -> Result<Secret, Failure> {
 fn prompt(text: &str) -> Result<Secret, Failure> {
     let answer = rpassword::prompt_password(text).map_err(|error| {
         Failure::because(format!(
-            "there is no terminal to ask for the password ({error}); use --password-stdin"
+            "there is no terminal to ask for the password ({error}); use --password-stdin or --password-file"
         ))
     })?;
     check(Secret::new(answer.into_bytes()))

@@ -21,6 +21,9 @@ const COMMAND_READ_OCTETS: usize = 2 * 1024;
 const BULK_READ_OCTETS: usize = 32 * 1024;
 /// Octets in the way out that make a driver wait for the peer.
 pub const OUTPUT_OCTETS_MAX: usize = 32 * 1024;
+/// Frames in a row after which others get their turn: a peer that always has more to say must not keep
+/// a thread of the server to itself.
+const FRAMES_IN_A_ROW: u32 = 16;
 /// How long a handshake under way may still take when the server stops.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 /// How long, and for how many octets, a closed connection is listened to so that the peer can read
@@ -84,13 +87,15 @@ pub struct Conn {
     input: BytesMut,
     output: BytesMut,
     ending: Ending,
+    /// Frames since others had their turn.
+    frames: u32,
 }
 
 impl Conn {
     /// Takes a stream over.
     #[must_use]
     pub fn new(stream: Stream, ending: Ending) -> Conn {
-        Conn { stream, input: BytesMut::new(), output: BytesMut::new(), ending }
+        Conn { stream, input: BytesMut::new(), output: BytesMut::new(), ending, frames: 0 }
     }
 
     /// Sends what is waiting and begins TLS. Octets that came before the handshake are thrown away:
@@ -150,6 +155,11 @@ impl Conn {
     {
         if waiting == Waiting::Command && self.ending.stop.is_cancelled() {
             return Ok(Got::Stop);
+        }
+        self.frames += 1;
+        if self.frames >= FRAMES_IN_A_ROW {
+            self.frames = 0;
+            tokio::task::yield_now().await;
         }
         if let Some(frame) = codec.decode(&mut self.input)? {
             return Ok(Got::Frame(frame));
@@ -287,5 +297,54 @@ impl Conn {
             () = self.ending.cut.cancelled() => {}
             () = linger => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::io::Write as _;
+    use std::rc::Rc;
+    use tokio::net::UnixStream;
+    use tokio::task::LocalSet;
+
+    /// Each octet is a frame.
+    struct Octets;
+
+    impl Decoder for Octets {
+        type Item = u8;
+        type Error = io::Error;
+
+        fn decode(&mut self, input: &mut BytesMut) -> io::Result<Option<u8>> {
+            Ok((!input.is_empty()).then(|| input.split_to(1)[0]))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_always_has_more_to_say_leaves_the_others_their_turn() {
+        const FRAMES: u32 = 1_000;
+        let (mut peer, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+        peer.write_all(&[0; FRAMES as usize]).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::Unix(UnixStream::from_std(ours).unwrap());
+        let turns = Rc::new(Cell::new(0));
+        let local = LocalSet::new();
+        let counted = turns.clone();
+        local.spawn_local(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let talk = async {
+            let mut conn = Conn::new(stream, Ending::default());
+            for _ in 0..FRAMES {
+                let got = conn.frame(&mut Octets, Waiting::Command, Duration::from_secs(60)).await;
+                assert!(matches!(got, Ok(Got::Frame(0))));
+            }
+        };
+        local.run_until(talk).await;
+        assert!(turns.get() >= FRAMES / 20, "{} turns", turns.get());
     }
 }

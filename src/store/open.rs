@@ -153,8 +153,25 @@ fn trouble(dir: &Path, doing: &'static str, error: io::Error) -> OpenError {
 }
 
 fn make(dir: &Path) -> Result<(), OpenError> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| trouble(dir, "making the directory", error))
+    made.map_err(|error| trouble(dir, "making the directory", error))?;
+    if missing.is_empty() {
+        // An earlier start may have died between making it and this. Whoever has given us a directory
+        // of their own need not let us read the one above.
+        let _ = sync_above(dir);
+    }
+    // The name of a directory is in the one above, and is lost with the power until that is synced.
+    missing
+        .into_iter()
+        .try_for_each(sync_above)
+        .map_err(|error| trouble(dir, "writing the directory above to disk (fsync)", error))
+}
+
+fn sync_above(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 async fn lock_directory(dir: &Path) -> Result<File, OpenError> {

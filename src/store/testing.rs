@@ -13,9 +13,24 @@ use crate::store::accounts::{Account, Alias, StoredPassword};
 use crate::store::maildrop::Maildrop;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::Semaphore;
+
+/// Whether databases are opened with `synchronous=NORMAL`.
+static WEAK: AtomicBool = AtomicBool::new(false);
+
+/// From now on the databases that this process opens may lose the last commits at a power cut: the
+/// test of power cuts is itself tried with it. Nothing but a test can reach this.
+pub fn weaken() {
+    WEAK.store(true, Ordering::Relaxed);
+}
+
+/// The setting of `PRAGMA synchronous` when it is not the one of the program.
+pub(super) fn synchronous() -> Option<&'static str> {
+    WEAK.load(Ordering::Relaxed).then_some("1")
+}
 
 /// What goes wrong with a commit or a question.
 #[derive(Clone, Debug)]

@@ -59,35 +59,47 @@ impl Kit {
 
     /// Fails unless the counters of all mailboxes agree with their messages and no row is an orphan.
     pub(crate) async fn assert_in_order(&self) {
-        for (what, sql) in [
-            (
-                "a wrong counter",
-                "SELECT count(*) FROM mailbox WHERE (octets, messages) != (SELECT \
-                 coalesce(sum(octets), 0), count(*) FROM message WHERE mailbox = mailbox.id)",
-            ),
-            (
-                "a wrong count of copies",
-                "SELECT count(*) FROM body WHERE copies != (SELECT count(*) FROM \
-                 message WHERE body = body.id)",
-            ),
-            (
-                "a chunk without a body",
-                "SELECT count(*) FROM chunk WHERE key >> 16 NOT IN (SELECT id FROM body)",
-            ),
-            (
-                "a message without a body",
-                "SELECT count(*) FROM message WHERE body NOT IN (SELECT id FROM body)",
-            ),
-            (
-                "a wrong size",
-                "SELECT count(*) FROM body WHERE octets != coalesce(length(data), (SELECT \
-                 sum(length(data)) FROM chunk WHERE key >> 16 = body.id), 0)",
-            ),
-        ] {
-            assert_eq!(number(self.dir.path(), sql.into()).await, 0, "{what}");
-        }
-        assert_eq!(text(self.dir.path(), "PRAGMA integrity_check").await, "ok");
+        assert_eq!(disorder(self.dir.path()).await, Vec::<String>::new());
     }
+}
+
+/// What does not agree within the database of a data directory.
+pub(crate) async fn disorder(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for (what, sql) in [
+        (
+            "a wrong counter",
+            "SELECT count(*) FROM mailbox WHERE (octets, messages) != (SELECT \
+             coalesce(sum(octets), 0), count(*) FROM message WHERE mailbox = mailbox.id)",
+        ),
+        (
+            "a wrong count of copies",
+            "SELECT count(*) FROM body WHERE copies != (SELECT count(*) FROM \
+             message WHERE body = body.id)",
+        ),
+        ("a chunk without a body", "SELECT count(*) FROM chunk WHERE key >> 16 NOT IN (SELECT id FROM body)"),
+        ("a message without a body", "SELECT count(*) FROM message WHERE body NOT IN (SELECT id FROM body)"),
+        (
+            "a wrong size",
+            "SELECT count(*) FROM body WHERE octets != coalesce(length(data), (SELECT \
+             sum(length(data)) FROM chunk WHERE key >> 16 = body.id), 0)",
+        ),
+    ] {
+        let rows = number(dir, sql.into()).await;
+        if rows != 0 {
+            found.push(format!("{what}: {rows}"));
+        }
+    }
+    let integrity = text(dir, "PRAGMA integrity_check").await;
+    if integrity != "ok" {
+        found.push(integrity);
+    }
+    found
+}
+
+/// Bodies that no message has: what a server throws away when it starts.
+pub(crate) async fn staged(dir: &Path) -> i64 {
+    number(dir, "SELECT count(*) FROM body WHERE copies = 0".into()).await
 }
 
 pub(crate) fn options(dir: &Path) -> Options {

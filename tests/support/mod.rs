@@ -13,6 +13,7 @@
 )]
 
 pub(crate) mod corpus;
+pub(crate) mod frail;
 pub(crate) mod programs;
 pub(crate) mod wire;
 
@@ -254,6 +255,23 @@ impl Server {
 
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_some()
+    }
+
+    /// A line of what the system tells of the process: its first number.
+    pub(crate) fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line of that name");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    }
+
+    /// From now on `VmHWM:` tells the most memory since now.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("our own child");
+    }
+
+    /// Files and sockets that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
     pub(crate) fn pid(&self) -> u32 {

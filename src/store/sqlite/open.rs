@@ -157,9 +157,20 @@ enum Role {
     Slices,
 }
 
+/// FULL: each commit is on the disk before it is answered.
+#[cfg(not(any(test, feature = "testing")))]
+fn synchronous() -> &'static str {
+    "2"
+}
+
+#[cfg(any(test, feature = "testing"))]
+fn synchronous() -> &'static str {
+    crate::store::testing::synchronous().unwrap_or("2")
+}
+
 fn settings(role: Role) -> Vec<(&'static str, String)> {
     let synchronous = match role {
-        Role::Writer | Role::Checkpoints => "2",
+        Role::Writer | Role::Checkpoints => synchronous(),
         Role::Slices => "1",
     };
     let mut settings = vec![
@@ -223,5 +234,34 @@ mod tests {
         for bad in ["3.51.2", "3.40.1", "3.51", "", "unknown"] {
             assert!(!is_new_enough(bad), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_bundled_sqlite_is_new_enough_and_what_does_not_take_is_refused() {
+        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        check_version(&mut connection).await.unwrap().unwrap();
+        // A database in memory has no WAL, whatever it is told.
+        let refused = set(&mut connection, Path::new("x"), Role::Writer).await.unwrap_err();
+        let OpenError::Setting { setting, got, .. } = &refused else { panic!("{refused}") };
+        assert_eq!((setting.as_str(), got.as_str()), ("journal_mode = wal", "memory"));
+    }
+
+    #[tokio::test]
+    async fn every_connection_that_writes_is_durable_at_each_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(DATABASE_FILE);
+        create(&file).unwrap();
+        for role in [Role::Writer, Role::Checkpoints] {
+            let mut connection = connect(&file, BUSY_TIMEOUT).await.unwrap();
+            if role == Role::Checkpoints {
+                sqlx::raw_sql("PRAGMA busy_timeout = 200").execute(&mut connection).await.unwrap();
+            }
+            set(&mut connection, &file, role).await.unwrap();
+            for (name, wanted) in [("synchronous", "2"), ("journal_mode", "wal")] {
+                assert_eq!(setup::pragma(&mut connection, name).await.unwrap(), wanted);
+            }
+        }
+        let mut again = reconnect(&file).await.unwrap();
+        assert_eq!(setup::pragma(&mut again, "synchronous").await.unwrap(), "2", "after a failed one too");
     }
 }

@@ -98,6 +98,7 @@ fn run_logged(config: Config, lifetime: Lifetime, inherited: Inherited) -> Resul
         warn!("runs as root, which it does not need: config/pillarbox.service shows how to do without");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|source| ServeError::System { what: "start the runtime", source })?;
@@ -105,6 +106,12 @@ fn run_logged(config: Config, lifetime: Lifetime, inherited: Inherited) -> Resul
     // Whatever still runs on a blocking thread, a password hash at most, is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// Half of the cores carry the sessions: SQLite and the hashing of passwords have threads of their own, and each
+/// worker more makes them wake each other more often.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 fn start_log(config: &Config) -> io::Result<()> {

@@ -87,6 +87,14 @@ impl Marks {
         Some((MsgNo::from_index(index + offset)?, entry))
     }
 
+    /// The messages behind this one that are not marked.
+    pub fn behind(&self, entry: &Entry) -> impl Iterator<Item = Entry> + Clone {
+        let entries = self.listing.entries();
+        let index = entries.partition_point(|other| other.id <= entry.id);
+        let behind = entries.iter().enumerate().skip(index);
+        behind.filter(|(index, _)| !self.is_marked(*index)).map(|(_, entry)| *entry)
+    }
+
     /// The unique-id of a message of this session.
     #[must_use]
     pub fn uid(&self, entry: &Entry) -> Uid {

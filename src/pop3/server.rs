@@ -303,12 +303,15 @@ impl Driver {
         entry: Entry,
         part: Part,
     ) -> Result<Event<'static>, End> {
-        let Some(maildrop) = &self.maildrop else {
+        let Some(maildrop) = &mut self.maildrop else {
             return Ok(Event::Unsent(not_open()));
         };
-        let mut reader = maildrop.read(&entry);
-        let mut slice = match reader.next().await {
-            Ok(first) => first,
+        let begun = async {
+            let mut reader = maildrop.read_ahead(&entry, self.session.behind(&entry)).await?;
+            Ok((reader.next().await?, reader))
+        };
+        let (mut slice, mut reader) = match begun.await {
+            Ok(begun) => begun,
             Err(fault) => {
                 error!(%fault, message = ?entry.id, "a message cannot be read");
                 return Ok(Event::Unsent(fault));

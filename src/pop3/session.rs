@@ -193,6 +193,15 @@ impl Session {
         }
     }
 
+    /// The messages behind one of this session that a client may want after it.
+    pub fn behind(&self, entry: &Entry) -> impl Iterator<Item = Entry> + Clone {
+        let marks = match &self.phase {
+            Phase::Transaction(marks) => Some(marks),
+            _ => None,
+        };
+        marks.into_iter().flat_map(|marks| marks.behind(entry))
+    }
+
     /// Takes one event in.
     pub fn step(&mut self, event: Event<'_>) -> Step {
         use Phase::{Authorization, Challenged, Closed, Securing, Transaction};

@@ -137,15 +137,15 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn era(&self) -> Era;
     /// Random octets that belong to this database for ever.
     fn login_secret(&self) -> &Secret;
-    /// Does a batch in one transaction. `Ok` means that it is on disk; each op has a result of its
-    /// own, and one that was refused has changed nothing. `Err` means that nothing was changed.
+    /// Does a batch in one transaction. `Ok` means that it is on disk, or, when it is [`Op::Stage`] alone, that
+    /// it will be with the next batch that is not; each op has a result of its own, and one that was refused has changed nothing. `Err` means that nothing was changed.
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>>;
     /// What is known of these names.
     fn names(&self, names: Vec<String>) -> BoxFuture<'_, Result<Names, Error>>;
     /// A mailbox and its messages; `None` when it does not exist.
     fn listing<'a>(&'a self, mailbox: &'a MailboxName) -> BoxFuture<'a, Result<Option<Found>, Error>>;
-    /// The beginning of a message; `None` when it is gone.
-    fn beginning(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Beginning>, Error>>;
+    /// The beginnings of these messages, in their order, without those that are gone.
+    fn beginnings(&self, of: Vec<MessageId>) -> BoxFuture<'_, Result<Vec<(MessageId, Beginning)>, Error>>;
     /// One chunk of a body, counted from 0; `None` when it is gone.
     fn chunk(&self, body: BodyId, place: u32) -> BoxFuture<'_, Result<Option<Bytes>, Error>>;
     /// What is kept of the password of an account.

@@ -5,9 +5,10 @@
 //! their way to the disk: a lease travels with them through the writer and goes back after the
 //! commit, whoever still waits for it.
 
+use super::ahead::Ahead;
 use super::engine::{Done, Op};
 use super::outcome::{Error, Expunged};
-use super::reader::MessageReader;
+use super::reader::{MessageReader, gone};
 use super::{Inner, unexpected};
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
@@ -115,11 +116,13 @@ pub struct Maildrop {
     hold: LeaseHold,
     /// `None` while no mail has made the mailbox.
     mailbox: Option<MailboxId>,
+    ahead: Ahead,
 }
 
 impl Maildrop {
     pub(super) fn new(store: Arc<Inner>, hold: LeaseHold, mailbox: Option<MailboxId>) -> Maildrop {
-        Maildrop { store, hold, mailbox }
+        let ahead = Ahead::new(Arc::clone(&store.ahead));
+        Maildrop { store, hold, mailbox, ahead }
     }
 
     /// The session was heard of: the peer sent a command or took part of a message.
@@ -138,13 +141,35 @@ impl Maildrop {
         MessageReader::new(Arc::clone(&self.store), entry.id)
     }
 
+    /// The same for a session that may want the messages `behind` it next. Ready when the beginning of
+    /// the message is there.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be read.
+    pub async fn read_ahead(
+        &mut self,
+        entry: &Entry,
+        behind: impl Iterator<Item = Entry> + Clone,
+    ) -> Result<MessageReader, Error> {
+        let beginning = match self.ahead.take(entry.id) {
+            Some(beginning) => beginning,
+            None => {
+                let ids = self.ahead.plan(entry, behind.clone());
+                let read = self.store.health.noted(self.store.engine.beginnings(ids).await)?;
+                self.ahead.keep(read, entry.id).ok_or_else(gone)?
+            }
+        };
+        self.ahead.expect(behind.map(|next| next.id).next());
+        Ok(MessageReader::begun(Arc::clone(&self.store), beginning))
+    }
+
     /// Deletes messages, all or none, and gives the lease back. Ready when it is on disk. A message
     /// that is gone already, since its account was removed meanwhile, is no fault.
     ///
     /// # Errors
     /// [`Error`]; nothing was deleted then. [`Error::LeaseLost`] when the session was evicted.
     pub async fn expunge(self, ids: Vec<MessageId>) -> Result<Expunged, Error> {
-        let Maildrop { store, hold, mailbox } = self;
+        let Maildrop { store, hold, mailbox, .. } = self;
         hold.begin_update()?;
         let Some(mailbox) = mailbox.filter(|_| !ids.is_empty()) else { return Ok(Expunged::new(0)) };
         match store.writer.submit(Op::Expunge { mailbox, ids }, Some(hold)).await? {

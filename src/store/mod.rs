@@ -13,9 +13,11 @@
 //! - Nothing is cached that another process may change: accounts and aliases are read anew each time.
 
 pub mod accounts;
+mod ahead;
 pub mod browse;
 mod engine;
 mod health;
+mod lookups;
 pub mod maildrop;
 pub mod open;
 pub mod outcome;
@@ -35,6 +37,7 @@ use crate::mail::secret::Secret;
 use accounts::StoredPassword;
 use engine::{Done, Engine, Op};
 use health::Health;
+use lookups::Lookups;
 use maildrop::{Leases, Maildrop};
 use open::Tenancy;
 pub use open::{OpenError, Options, Tenure};
@@ -60,7 +63,9 @@ struct Inner {
     engine: Arc<dyn Engine>,
     policy: Policy,
     writer: Writer,
+    lookups: Lookups,
     leases: Arc<Leases>,
+    ahead: Arc<ahead::Budget>,
     health: Arc<Health>,
     tenancy: Tenancy,
     /// Ends the house work with the last clone.
@@ -103,9 +108,23 @@ impl Store {
             tag_separator: options.tag_separator,
             default_quota: options.default_quota,
         };
+        let lookups = Lookups::start(Arc::clone(&engine));
         let leases = Arc::default();
+        let ahead = ahead::Budget::new(ahead::BUDGET_OCTETS);
         let _house_work = stop.drop_guard();
-        Ok(Store { inner: Arc::new(Inner { engine, policy, writer, leases, health, tenancy, _house_work }) })
+        Ok(Store {
+            inner: Arc::new(Inner {
+                engine,
+                policy,
+                writer,
+                lookups,
+                leases,
+                ahead,
+                health,
+                tenancy,
+                _house_work,
+            }),
+        })
     }
 
     /// Where mail for `to` goes. `declared_octets` is the SIZE that the sender announced.
@@ -113,7 +132,7 @@ impl Store {
     /// # Errors
     /// [`Error`] when the question could not be answered.
     pub async fn route(&self, to: &Address, declared_octets: Option<u64>) -> Result<Route, Error> {
-        self.ask(route::route(&*self.inner.engine, &self.inner.policy, to, declared_octets)).await
+        self.ask(route::route(&self.inner.lookups, &self.inner.policy, to, declared_octets)).await
     }
 
     /// Begins a large body whose slices are written as they come. Nobody sees it until a delivery

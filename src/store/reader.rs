@@ -19,6 +19,8 @@ pub struct MessageReader {
 /// What comes next.
 enum Place {
     Head(MessageId),
+    /// Read already.
+    Begun(Beginning),
     /// All of a small body, which came with the head.
     Inline(Bytes),
     Chunk {
@@ -34,6 +36,11 @@ impl MessageReader {
         MessageReader { store, place: Place::Head(message) }
     }
 
+    /// A message whose beginning was read before.
+    pub(super) fn begun(store: Arc<Inner>, beginning: Beginning) -> MessageReader {
+        MessageReader { store, place: Place::Begun(beginning) }
+    }
+
     /// The next octets, never none of them; `None` after the last.
     ///
     /// # Errors
@@ -44,10 +51,11 @@ impl MessageReader {
             // An error, like a call that was dropped, leaves `place` where it was: the next call asks again.
             let (slice, place) = match &mut self.place {
                 Place::Head(message) => {
-                    let beginning = self.store.engine.beginning(*message).await;
-                    let found = self.store.health.noted(beginning)?.ok_or_else(gone)?;
-                    (found.head.clone(), after_head(found))
+                    let found = self.store.engine.beginnings(vec![*message]).await;
+                    let (_, found) = self.store.health.noted(found)?.pop().ok_or_else(gone)?;
+                    (found.head.clone(), after_head(&found))
                 }
+                Place::Begun(beginning) => (beginning.head.clone(), after_head(beginning)),
                 Place::Inline(body) => (std::mem::take(body), Place::End),
                 Place::Chunk { next, chunks, .. } if next == chunks => (Bytes::new(), Place::End),
                 Place::Chunk { body, next, chunks } => {
@@ -65,15 +73,15 @@ impl MessageReader {
     }
 }
 
-fn after_head(found: Beginning) -> Place {
+fn after_head(found: &Beginning) -> Place {
     if found.chunks == 0 {
-        Place::Inline(found.inline)
+        Place::Inline(found.inline.clone())
     } else {
         Place::Chunk { body: found.body, next: 0, chunks: found.chunks }
     }
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::Unavailable("the message was removed while it was read".into())
 }
 

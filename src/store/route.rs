@@ -6,10 +6,11 @@
 //! every address, in closed mode `postmaster`.
 
 use super::accounts::{Mode, Origin};
-use super::engine::{Engine, MailboxFacts, Names, Takes};
+use super::engine::{MailboxFacts, Names, Takes};
+use super::lookups::Lookups;
 use super::outcome::{Error, Route};
 use crate::mail::address::{Address, Domain, MailboxName, Sender};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Aliases of aliases are followed this far.
 const DEPTH_MAX: usize = 32;
@@ -107,7 +108,7 @@ pub(super) fn catch_all(domain: &Domain) -> String {
 
 /// Where mail for `to` goes, with room for a message of `declared_octets`.
 pub(super) async fn route(
-    engine: &dyn Engine,
+    lookups: &Lookups,
     policy: &Policy,
     to: &Address,
     declared_octets: Option<u64>,
@@ -116,14 +117,13 @@ pub(super) async fn route(
     if !policy.is_ours(name.domain()) {
         return Ok(Route::Foreign);
     }
-    let walk = Walk::from(engine, policy, &name).await?;
+    let walk = Walk::from(lookups, policy, &name).await?;
     if walk.found.is_empty() {
         return Ok(Route::Unknown);
     }
     // A message has at least one octet: a mailbox that is exactly full takes none.
     let octets = declared_octets.unwrap_or(1).max(1);
-    let full =
-        walk.found.iter().find(|name| !policy.has_room(walk.facts.mailboxes.get(&name.to_string()), octets));
+    let full = walk.found.iter().find(|name| !policy.has_room(walk.facts.get(&name.to_string()), octets));
     Ok(match full {
         Some(name) => Route::Full(name.clone()),
         None => Route::Mailboxes(walk.found),
@@ -136,14 +136,14 @@ struct Walk {
     found: Vec<MailboxName>,
     /// The same, to find none twice.
     reached: HashSet<MailboxName>,
-    facts: Names,
+    facts: HashMap<String, MailboxFacts>,
     /// Every name that was looked up: a circle ends here.
     seen: HashSet<MailboxName>,
 }
 
 impl Walk {
     /// The whole walk from `name`.
-    async fn from(engine: &dyn Engine, policy: &Policy, name: &MailboxName) -> Result<Walk, Error> {
+    async fn from(lookups: &Lookups, policy: &Policy, name: &MailboxName) -> Result<Walk, Error> {
         let mut walk = Walk::default();
         walk.seen.insert(name.clone());
         let mut layer = vec![name.clone()];
@@ -152,7 +152,7 @@ impl Walk {
                 break;
             }
             let with_catch_all = if depth == 0 { WithCatchAll::Yes } else { WithCatchAll::No };
-            layer = walk.layer(engine, policy, &layer, with_catch_all).await?;
+            layer = walk.layer(lookups, policy, &layer, with_catch_all).await?;
         }
         if !layer.is_empty() {
             tracing::warn!(
@@ -166,12 +166,13 @@ impl Walk {
     /// Looks up the names of one layer; the targets of the aliases among them are the next.
     async fn layer(
         &mut self,
-        engine: &dyn Engine,
+        lookups: &Lookups,
         policy: &Policy,
         names: &[MailboxName],
         with_catch_all: WithCatchAll,
     ) -> Result<Vec<MailboxName>, Error> {
-        let known = engine.names(names.iter().flat_map(|name| policy.questions(name)).collect()).await?;
+        let questions: Vec<String> = names.iter().flat_map(|name| policy.questions(name)).collect();
+        let known = lookups.names(questions.clone()).await?;
         let mut next = Vec::new();
         for name in names {
             match policy.hop(name, &known, with_catch_all) {
@@ -187,7 +188,11 @@ impl Walk {
                 Hop::Nothing => {}
             }
         }
-        self.facts.mailboxes.extend(known.mailboxes);
+        let facts = questions.into_iter().filter_map(|name| {
+            let facts = *known.mailboxes.get(&name)?;
+            Some((name, facts))
+        });
+        self.facts.extend(facts);
         next.truncate(TARGETS_MAX);
         Ok(next)
     }
@@ -239,7 +244,7 @@ impl super::Store {
         if !policy.is_ours(name.domain()) {
             return Ok(false);
         }
-        let walk = self.ask(Walk::from(&*self.inner.engine, policy, &name)).await?;
+        let walk = self.ask(Walk::from(&self.inner.lookups, policy, &name)).await?;
         Ok(walk.reached.contains(mailbox))
     }
 }

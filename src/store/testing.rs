@@ -190,10 +190,10 @@ impl Engine for Faulty {
         })
     }
 
-    fn beginning(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Beginning>, Error>> {
+    fn beginnings(&self, of: Vec<MessageId>) -> BoxFuture<'_, Result<Vec<(MessageId, Beginning)>, Error>> {
         Box::pin(async move {
             self.faults.begin_question()?;
-            self.engine.beginning(message).await
+            self.engine.beginnings(of).await
         })
     }
 

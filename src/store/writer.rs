@@ -139,19 +139,28 @@ async fn run(
 
 type Waiting = (oneshot::Sender<Result<Done, Error>>, Option<LeaseHold>);
 
-/// Takes the jobs of the next commit off the front.
+/// Takes the jobs of the next commit: the first that waits, and those behind it that are slices as it is or, as
+/// it is, none. Slices need no sync, so they must not travel with what does; no op depends on another that waits.
 fn next_batch(waiting: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Waiting>) {
     let (mut ops, mut whom, mut octets) = (Vec::new(), Vec::new(), 0);
-    while let Some(job) = waiting.front() {
+    let is_slice = |job: &Job| matches!(job.op, Op::Stage { .. });
+    let first = waiting.front().map(is_slice);
+    let mut others = VecDeque::new();
+    while let Some(job) = waiting.pop_front() {
+        if first != Some(is_slice(&job)) {
+            others.push_back(job);
+            continue;
+        }
         octets += job.op.octets();
         if !ops.is_empty() && octets > BATCH_OCTETS_MAX {
+            waiting.push_front(job);
             break;
         }
-        if let Some(job) = waiting.pop_front() {
-            ops.push(job.op);
-            whom.push((job.done, job.hold));
-        }
+        ops.push(job.op);
+        whom.push((job.done, job.hold));
     }
+    others.append(waiting);
+    *waiting = others;
     (ops, whom)
 }
 

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A body up to this size is in its own row: no chunk row to write, none to read.
-pub(super) const INLINE_OCTETS_MAX: u64 = 64 * 1024;
+pub(super) const INLINE_OCTETS_MAX: u64 = 256 * 1024;
 /// Octets of a chunk, when the store cuts. Staged bodies are cut by whoever stages them. Of 32, 64 and
 /// 256 KiB this one writes and reads 10 MiB in about half the time, and nothing is lost below 1 MiB
 /// (`benches/store.rs`).

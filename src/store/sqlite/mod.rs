@@ -1,6 +1,7 @@
 //! The engine that keeps everything in one SQLite file. All SQL of the program is in this folder.
 //!
-//! Three kinds of connection: the writer's, the readers' pool, and one that only checkpoints. In WAL
+//! Four kinds of connection: the writer's, one for slices of large messages, which promise nothing yet, the
+//! readers' pool, and one that only checkpoints. In WAL
 //! mode readers and the checkpoint never make a commit wait, and no reader is held across a wait for
 //! the network.
 
@@ -8,8 +9,10 @@ mod accounts;
 mod delivery;
 mod fault;
 mod open;
+mod quick;
 mod read;
 mod setup;
+mod slices;
 mod space;
 mod tidy;
 mod write;
@@ -78,8 +81,8 @@ impl Engine for Sqlite {
         self.reading(read::listing(&self.readers, mailbox))
     }
 
-    fn beginning(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Beginning>, Error>> {
-        self.reading(read::beginning(&self.readers, message))
+    fn beginnings(&self, of: Vec<MessageId>) -> BoxFuture<'_, Result<Vec<(MessageId, Beginning)>, Error>> {
+        self.reading(read::beginnings(&self.readers, of))
     }
 
     fn chunk(&self, body: BodyId, place: u32) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {

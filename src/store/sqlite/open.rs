@@ -1,6 +1,7 @@
 //! Opens the database: the file, the connections, the settings that the promises rest on.
 
 use super::fault::{self, Faults};
+use super::quick;
 use super::setup;
 use super::space::{Keeper, Space};
 use super::tidy::Checkpoints;
@@ -24,10 +25,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a question waits for a free connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the WAL file shrinks to when it begins anew.
-const WAL_KEPT_OCTETS: u64 = 4 * 1024 * 1024;
+/// What the WAL file shrinks to when it begins anew: writing over what is there costs less than making it longer.
+const WAL_KEPT_OCTETS: u64 = 16 * 1024 * 1024;
 /// The page cache of the writer, so that a batch is not written before it is whole.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;
+/// The page cache of the connection for slices, which reads nothing twice.
+const SLICES_CACHE_KIB: u32 = 1024;
 /// Answers that wait in memory for whoever asked.
 const ROWS_WAITING: usize = 16;
 
@@ -54,19 +57,21 @@ impl Sqlite {
         check_version(&mut writer).await.map_err(|e| refused(&e))??;
         setup::migrate(&mut writer, &file, dir, options.tenure).await?;
         set(&mut writer, &file, Role::Writer).await?;
+        quick::prepare(&mut writer).await.map_err(|e| refused(&e))?;
         let (era, login_secret) = meta(&mut writer).await.map_err(|e| refused(&e))?;
 
-        let checkpoints = match options.tenure {
-            Tenure::Command => None,
-            Tenure::Server => {
-                let mut connection = connect(&file, CHECKPOINT_TIMEOUT).await.map_err(|e| refused(&e))?;
-                set(&mut connection, &file, Role::Checkpoints).await?;
-                Some(Checkpoints::new(connection))
-            }
-        };
+        let (mut checkpoints, mut slices) = (None, None);
+        if options.tenure == Tenure::Server {
+            let mut connection = connect(&file, CHECKPOINT_TIMEOUT).await.map_err(|e| refused(&e))?;
+            set(&mut connection, &file, Role::Checkpoints).await?;
+            checkpoints = Some(Checkpoints::new(connection));
+            let mut connection = connect(&file, BUSY_TIMEOUT).await.map_err(|e| refused(&e))?;
+            set(&mut connection, &file, Role::Slices).await?;
+            slices = Some(connection);
+        }
         let readers = pool(&file, options.tenure).await.map_err(|e| refused(&e))?;
         let faults = Faults::new(dir);
-        let writing = Mutex::new(Writing::new(writer, file.clone(), options.default_quota));
+        let writing = Mutex::new(Writing::new(writer, slices, file.clone(), options.default_quota));
         Ok(Sqlite { era, login_secret, writing, readers, checkpoints, faults, space })
     }
 }
@@ -115,6 +120,7 @@ pub(super) async fn reconnect(file: &Path) -> Result<SqliteConnection, sqlx::Err
     for (name, value) in settings(Role::Writer) {
         sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut connection).await?;
     }
+    quick::prepare(&mut connection).await?;
     Ok(connection)
 }
 
@@ -147,6 +153,8 @@ fn is_new_enough(version: &str) -> bool {
 enum Role {
     Writer,
     Checkpoints,
+    /// Writes what promises nothing until the writer commits what names it.
+    Slices,
 }
 
 /// FULL: each commit is on the disk before it is answered.
@@ -161,20 +169,26 @@ fn synchronous() -> &'static str {
 }
 
 fn settings(role: Role) -> Vec<(&'static str, String)> {
+    let synchronous = match role {
+        Role::Writer | Role::Checkpoints => synchronous(),
+        Role::Slices => "1",
+    };
     let mut settings = vec![
-        ("synchronous", synchronous().to_owned()),
+        ("synchronous", synchronous.to_owned()),
         ("wal_autocheckpoint", "0".to_owned()),
         ("journal_size_limit", WAL_KEPT_OCTETS.to_string()),
     ];
-    if role == Role::Writer {
-        settings.push(("cache_size", format!("-{WRITER_CACHE_KIB}")));
+    match role {
+        Role::Writer => settings.push(("cache_size", format!("-{WRITER_CACHE_KIB}"))),
+        Role::Slices => settings.push(("cache_size", format!("-{SLICES_CACHE_KIB}"))),
+        Role::Checkpoints => {}
     }
     settings
 }
 
 /// Sets what the promises rest on and reads it back: none of it may rest on a default.
 async fn set(connection: &mut SqliteConnection, file: &Path, role: Role) -> Result<(), OpenError> {
-    let busy = if role == Role::Writer { BUSY_TIMEOUT } else { CHECKPOINT_TIMEOUT };
+    let busy = if role == Role::Checkpoints { CHECKPOINT_TIMEOUT } else { BUSY_TIMEOUT };
     let mut checked = settings(role);
     checked.push(("journal_mode", "wal".to_owned()));
     for (name, value) in &checked {

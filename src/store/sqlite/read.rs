@@ -7,11 +7,13 @@ use crate::mail::listing::Entry;
 use crate::store::accounts::{Account, Alias, AliasName, Origin, ScramKeys, StoredPassword};
 use crate::store::engine::{Beginning, Found, MailboxFacts, Names};
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
 
 type Sql<T> = Result<T, sqlx::Error>;
+
+/// Messages of one page of a listing.
+const LISTING_PAGE_MESSAGES: u32 = 8192;
 
 /// How an account is written in `mailbox.origin`.
 pub(super) const ACCOUNT: i64 = 0;
@@ -49,33 +51,69 @@ pub(super) async fn names(pool: &SqlitePool, names: Vec<String>) -> Sql<Names> {
 }
 
 pub(super) async fn listing(pool: &SqlitePool, mailbox: &MailboxName) -> Sql<Option<Found>> {
-    // The mailbox comes as a row of its own, first, so that an empty one is told from none.
-    const SQL: &str = "\
-        SELECT id, messages, TRUE FROM mailbox WHERE name = ?1
-        UNION ALL
-        SELECT * FROM (SELECT id, octets, FALSE FROM message
-            WHERE mailbox = (SELECT id FROM mailbox WHERE name = ?1) ORDER BY id)";
-    let mut rows = sqlx::query(SQL).bind(mailbox.to_string()).fetch(pool);
-    let Some(first) = rows.try_next().await? else { return Ok(None) };
-    let id = MailboxId(first.try_get(0)?);
-    let expected = usize::try_from(from_db(first.try_get(1)?)).unwrap_or(0);
-    let mut entries = Vec::with_capacity(expected);
-    while let Some(row) = rows.try_next().await? {
-        entries.push(Entry { id: MessageId(row.try_get(0)?), octets: from_db(row.try_get(1)?) });
+    // A row costs far more on its way out of SQLite's thread than in it, so a page of messages is one. Ids only
+    // ever grow: what comes between two pages is behind them.
+    const PAGE: &str = "\
+        SELECT id, messages, (SELECT group_concat(message || ' ' || octets, ' ') FROM
+            (SELECT id AS message, octets FROM message WHERE mailbox = mailbox.id AND id > ?2
+                ORDER BY id LIMIT ?3))
+            FROM mailbox WHERE name = ?1";
+    let name = mailbox.to_string();
+    let mut found: Option<Found> = None;
+    loop {
+        let last = found.as_ref().and_then(|(_, entries)| entries.last()).map_or(0, |entry| entry.id.0);
+        let page = sqlx::query(PAGE).bind(name.clone()).bind(last).bind(LISTING_PAGE_MESSAGES);
+        let Some(row) = page.fetch_optional(pool).await? else { return Ok(found) };
+        let id = MailboxId(row.try_get(0)?);
+        let expected = usize::try_from(from_db(row.try_get(1)?)).unwrap_or(0);
+        let (mailbox, entries) = found.get_or_insert_with(|| (id, Vec::with_capacity(expected)));
+        if *mailbox != id {
+            // Removed and made anew meanwhile: what was there is gone, and is told so when it is read.
+            return Ok(found);
+        }
+        let before = entries.len();
+        push_entries(entries, &row.try_get::<Option<String>, _>(2)?.unwrap_or_default())?;
+        if ((entries.len() - before) as u64) < u64::from(LISTING_PAGE_MESSAGES) {
+            return Ok(found);
+        }
     }
-    Ok(Some((id, entries)))
 }
 
-pub(super) async fn beginning(pool: &SqlitePool, message: MessageId) -> Sql<Option<Beginning>> {
-    const SQL: &str = "\
-        SELECT head, body.id, data, chunks FROM message JOIN body ON body.id = body WHERE message.id = ?";
-    let Some(row) = sqlx::query(SQL).bind(message.0).fetch_optional(pool).await? else { return Ok(None) };
-    Ok(Some(Beginning {
-        head: Bytes::from(row.try_get::<Vec<u8>, _>(0)?),
-        body: BodyId(row.try_get(1)?),
-        inline: Bytes::from(row.try_get::<Option<Vec<u8>>, _>(2)?.unwrap_or_default()),
-        chunks: row.try_get(3)?,
-    }))
+fn push_entries(entries: &mut Vec<Entry>, page: &str) -> Sql<()> {
+    let wrong = |e: std::num::ParseIntError| sqlx::Error::Decode(Box::new(e));
+    let mut numbers = page.split_ascii_whitespace();
+    while let (Some(id), Some(octets)) = (numbers.next(), numbers.next()) {
+        let id = MessageId(id.parse().map_err(wrong)?);
+        entries.push(Entry { id, octets: octets.parse().map_err(wrong)? });
+    }
+    Ok(())
+}
+
+pub(super) async fn beginnings(pool: &SqlitePool, of: Vec<MessageId>) -> Sql<Vec<(MessageId, Beginning)>> {
+    const ONE: &str = "\
+        SELECT message.id, head, body.id, data, chunks FROM message JOIN body ON body.id = body
+            WHERE message.id = ?";
+    const SOME: &str = "\
+        SELECT message.id, head, body.id, data, chunks FROM json_each(?)
+            CROSS JOIN message ON message.id = value CROSS JOIN body ON body.id = body";
+    let rows = match of.as_slice() {
+        [one] => sqlx::query(ONE).bind(one.0).fetch_all(pool).await?,
+        some => {
+            let ids: Vec<i64> = some.iter().map(|id| id.0).collect();
+            sqlx::query(SOME).bind(json(&ids)?).fetch_all(pool).await?
+        }
+    };
+    rows.iter().map(beginning).collect()
+}
+
+fn beginning(row: &SqliteRow) -> Sql<(MessageId, Beginning)> {
+    let beginning = Beginning {
+        head: Bytes::from(row.try_get::<Vec<u8>, _>(1)?),
+        body: BodyId(row.try_get(2)?),
+        inline: Bytes::from(row.try_get::<Option<Vec<u8>>, _>(3)?.unwrap_or_default()),
+        chunks: row.try_get(4)?,
+    };
+    Ok((MessageId(row.try_get(0)?), beginning))
 }
 
 pub(super) async fn chunk(pool: &SqlitePool, body: BodyId, place: u32) -> Sql<Option<Bytes>> {

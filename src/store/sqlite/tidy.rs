@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 /// Octets that may wait in the WAL before a passive checkpoint.
-const WAITING_OCTETS_MAX: u64 = 4 * 1024 * 1024;
+const WAITING_OCTETS_MAX: u64 = 8 * 1024 * 1024;
 /// Octets of the WAL file before the writer is held.
-const WAL_OCTETS_MAX: u64 = 32 * 1024 * 1024;
+const WAL_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 /// When the disk is nearly full, this much is enough for a checkpoint.
 const WAITING_OCTETS_LOW: u64 = 128 * 1024;
 
@@ -107,7 +107,7 @@ async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, sql: &'static st
 pub(super) async fn close(sqlite: &Sqlite) {
     sqlite.readers.close().await;
     let mut writing = sqlite.writing.lock().await;
-    let writer = writing.end();
+    let writers = writing.end();
     let checkpoints = match &sqlite.checkpoints {
         Some(checkpoints) => checkpoints.connection.lock().await.take(),
         None => None,
@@ -118,7 +118,7 @@ pub(super) async fn close(sqlite: &Sqlite) {
             tracing::warn!(%error, "the last checkpoint failed; the next start does it");
         }
     }
-    for connection in connections.into_iter().chain(writer) {
+    for connection in connections.into_iter().chain(writers) {
         if let Err(error) = connection.close().await {
             tracing::warn!(%error, "a connection could not be closed");
         }

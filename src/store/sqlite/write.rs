@@ -1,5 +1,7 @@
 //! Changes: one batch, one transaction, one sync.
 //!
+//! Most batches are small messages alone, and go the short way ([`quick`]). The long way is:
+//!
 //! ```text
 //!   BEGIN IMMEDIATE, what is known of the mailboxes      one trip to SQLite's thread
 //!   each op: checked first, then its rows are collected  no statement for most deliveries
@@ -12,7 +14,9 @@
 
 use super::delivery::Pending;
 use super::fault::Doing;
-use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, roll_back, setup, tidy};
+use super::{
+    PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, quick, roll_back, setup, slices, tidy,
+};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use crate::store::engine::{AccountChange, Done, Op};
 use crate::store::outcome::Error;
@@ -27,13 +31,20 @@ pub(super) type Sql<T> = Result<T, sqlx::Error>;
 pub(super) struct Writing {
     /// `None` once the store is closed.
     connection: Option<SqliteConnection>,
+    /// For slices alone; without it, as in a command, they go the way of everything.
+    slices: Option<SqliteConnection>,
     file: PathBuf,
     default_quota: Option<u64>,
 }
 
 impl Writing {
-    pub(super) fn new(connection: SqliteConnection, file: PathBuf, default_quota: Option<u64>) -> Writing {
-        Writing { connection: Some(connection), file, default_quota }
+    pub(super) fn new(
+        connection: SqliteConnection,
+        slices: Option<SqliteConnection>,
+        file: PathBuf,
+        default_quota: Option<u64>,
+    ) -> Writing {
+        Writing { connection: Some(connection), slices, file, default_quota }
     }
 
     /// Leaves the transaction that failed, on a new connection if the old one cannot.
@@ -46,9 +57,9 @@ impl Writing {
         Ok(())
     }
 
-    /// Takes the connection away: no change is made any more.
-    pub(super) fn end(&mut self) -> Option<SqliteConnection> {
-        self.connection.take()
+    /// Takes the connections away: no change is made any more.
+    pub(super) fn end(&mut self) -> impl Iterator<Item = SqliteConnection> + use<> {
+        self.slices.take().into_iter().chain(self.connection.take())
     }
 }
 
@@ -94,7 +105,12 @@ async fn attempt(
     let Some(connection) = &mut writing.connection else {
         return Err(Error::Unavailable("the server is stopping".into()));
     };
-    match transact(connection, batch, mail, writing.default_quota).await {
+    let slices = if mail == NewMail::Welcome { slices::of(batch) } else { None };
+    let done = match (&mut writing.slices, slices) {
+        (Some(connection), Some(slices)) => slices::write(connection, slices).await,
+        _ => transact(connection, batch, mail, writing.default_quota).await,
+    };
+    match done {
         Ok(results) => Ok(results),
         Err(error) => {
             let verdict = sqlite.faults.judge(Doing::Writing, &error);
@@ -148,6 +164,11 @@ async fn transact(
     mail: NewMail,
     default_quota: Option<u64>,
 ) -> Sql<Vec<Result<Done, Error>>> {
+    if mail == NewMail::Welcome
+        && let Some(results) = quick::deliver(connection, batch, default_quota).await?
+    {
+        return Ok(results);
+    }
     let mut pending = Pending::begin(connection, batch, default_quota).await?;
     let mut results = Vec::with_capacity(batch.len());
     for op in batch {

@@ -40,14 +40,14 @@ fn offer(words: &[u8], security: Security) -> Offer {
     }
 }
 
-/// So many messages that lists have several pages, and sizes that are not to be summed up.
+/// So many messages that lists have several pages, some of a size that nobody has seen.
 fn mailbox(words: &[u8]) -> Vec<u64> {
     let messages = match words.first() {
         Some(b'z') => 1_000,
         Some(letter) => u64::from(letter % 8),
         None => 0,
     };
-    let octets = |n| if n % 5 == 4 { u64::MAX - n } else { n * 100 };
+    let octets = |n| if n % 5 == 4 { u64::MAX / 2_000 - n } else { n * 100 };
     (0..messages).map(octets).collect()
 }
 

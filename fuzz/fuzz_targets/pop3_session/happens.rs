@@ -109,14 +109,14 @@ impl Happens {
             _ => Denied::Store(error()),
         };
         Some(match next {
-            Next::Read(_) if way % 2 == 0 => Happens::LineTooLong,
+            Next::Read(_) if way.is_multiple_of(2) => Happens::LineTooLong,
             Next::Read(_) => Happens::BareNewline,
             Next::Close | Next::StartTls => return None,
             Next::Send(_) => Happens::Unsent(error()),
             Next::Ask(Ask::Nonce) => Happens::Nonce(Err(error())),
             Next::Ask(Ask::Parameters(_)) => Happens::Parameters(Err(denied())),
             Next::Ask(Ask::Check(_)) => Happens::Check(Err(denied())),
-            Next::Ask(Ask::Open(_)) if way % 2 == 0 => Happens::Open(Err(Refusal::InUse)),
+            Next::Ask(Ask::Open(_)) if way.is_multiple_of(2) => Happens::Open(Err(Refusal::InUse)),
             Next::Ask(Ask::Open(_)) => Happens::Open(Err(Refusal::Store(error()))),
             Next::Ask(Ask::Update(_)) => Happens::Update(Err(error())),
         })

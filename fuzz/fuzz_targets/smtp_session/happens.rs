@@ -116,7 +116,7 @@ impl Happens {
             _ => Denied::Store(error()),
         };
         Some(match next {
-            Next::Read(_) if way % 2 == 0 => Happens::LineTooLong,
+            Next::Read(_) if way.is_multiple_of(2) => Happens::LineTooLong,
             Next::Read(_) => Happens::BareNewline,
             Next::Close | Next::StartTls | Next::Body(Framing::Skip { .. }) => return None,
             Next::Body(Framing::Chunk { last: false, .. }) => Happens::Chunk(Err(fault(way))),
@@ -128,7 +128,7 @@ impl Happens {
                 _ => Err(error()),
             }),
             Next::Ask(Ask::MaySend(..)) => {
-                Happens::MaySend(if way % 2 == 0 { Ok(false) } else { Err(error()) })
+                Happens::MaySend(if way.is_multiple_of(2) { Ok(false) } else { Err(error()) })
             }
             Next::Ask(Ask::Deliver(..)) => Happens::Deliver(Err(error())),
             Next::Ask(Ask::DeliverEach(envelope, _)) => {

@@ -50,6 +50,33 @@ fn every_fault_of_a_bad_configuration_is_told_with_what_to_write_instead() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+#[test]
+fn a_fault_stays_on_its_line_whatever_was_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("p.toml");
+    let text = "listen.smtp = \"a\\nb\"\nlisten.pop3 = [\"/a\\u001b[31m\"]\n\"a\\rb\" = 1\n";
+    std::fs::write(&path, text).expect("a file");
+    let environment = vec![("PILLARBOX_A\nB".into(), "c".into())];
+    let faults = config::load(&Sources { file: Some(path), environment, ..Sources::default() });
+    let told: Vec<String> = faults.expect_err("four faults").iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().all(|told| !told.chars().any(char::is_control)), "{told:?}");
+    assert!(told[0].ends_with("write smtp = [\"a\\nb\"]"), "{}", told[0]);
+}
+
+#[test]
+fn a_number_is_the_same_in_every_base_that_toml_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("p.toml");
+    let text = "[limits]\nmessage_size = 0x10_0000\ndefault_quota = 0o7777\nrecipients = 0b1100100\n";
+    std::fs::write(&path, text).expect("a file");
+    let limits = load(&Sources { file: Some(path), ..Sources::default() }).limits;
+    assert_eq!(
+        (limits.message_octets_max, limits.default_quota, limits.recipients_max),
+        (0x10_0000, Some(0o7777), 100)
+    );
+}
+
 fn load(sources: &Sources) -> Config {
     config::load(sources).unwrap_or_else(|faults| panic!("{faults:?}"))
 }

@@ -76,19 +76,24 @@ impl Fault {
 }
 
 impl fmt::Display for Fault {
+    /// On one line, whatever the operator wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        write!(f, "{}: ", escaped(&self.place.to_string()))?;
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", escaped(key))?;
         }
-        write!(f, "{}; {}", self.wrong, self.instead)
+        write!(f, "{}; {}", escaped(&self.wrong), escaped(&self.instead))
     }
 }
 
 /// Text of the operator within a sentence: quoted, controls escaped, so that it stays on its line.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
+    format!("\"{}\"", escaped(text))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {
             out.extend(c.escape_default());
@@ -96,6 +101,5 @@ pub fn quoted(text: &str) -> String {
             out.push(c);
         }
     }
-    out.push('"');
     out
 }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// One item of a list, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +173,11 @@ fn of_text(key: &Key, text: &str, place: &Place) -> Result<Value, Fault> {
     }
 }
 
+/// A number that TOML may have in another base, as whoever reads quantities wants it.
+fn in_decimal(n: &DeInteger<'_>) -> String {
+    u64::from_str_radix(n.as_str(), n.radix()).map_or_else(|_| n.to_string(), |n| n.to_string())
+}
+
 /// What was probably meant by a path nobody knows: a table for a table, a key for a value.
 fn nearest(path: &str, written: &DeValue<'_>) -> &'static str {
     if matches!(written, DeValue::Table(_)) { keys::nearest_table(path) } else { keys::nearest(path) }
@@ -251,10 +256,10 @@ impl Walk<'_> {
         let fault = |wrong: String| Err(Fault::of_value(place, key, wrong, &key.example));
         match (key.kind, value.get_ref()) {
             (Kind::Text | Kind::Quantity, DeValue::String(text)) => Ok(Value::Text(text.to_string())),
-            (Kind::Quantity, DeValue::Integer(n)) => Ok(Value::Text(n.as_str().to_owned())),
+            (Kind::Quantity, DeValue::Integer(n)) => Ok(Value::Text(in_decimal(n))),
             (Kind::Count, DeValue::Integer(n)) => match u64::from_str_radix(n.as_str(), n.radix()) {
                 Ok(n) => Ok(Value::Count(n)),
-                Err(_) => fault(format!("{} is not a number that can be counted to", n.as_str())),
+                Err(_) => fault(format!("{n} is not a number that can be counted to")),
             },
             (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
             (Kind::List, DeValue::Array(items)) => {

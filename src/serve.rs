@@ -108,8 +108,8 @@ fn run_logged(config: Config, lifetime: Lifetime, inherited: Inherited) -> Resul
     outcome
 }
 
-/// Half of the cores carry the sessions: SQLite and the hashing of passwords have threads of their own, and each
-/// worker more makes them wake each other more often.
+/// Half of the cores carry the sessions: SQLite and the hashing of passwords have threads of their own,
+/// and each worker more makes them wake each other more often.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

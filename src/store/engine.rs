@@ -137,8 +137,9 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn era(&self) -> Era;
     /// Random octets that belong to this database for ever.
     fn login_secret(&self) -> &Secret;
-    /// Does a batch in one transaction. `Ok` means that it is on disk, or, when it is [`Op::Stage`] alone, that
-    /// it will be with the next batch that is not; each op has a result of its own, and one that was refused has changed nothing. `Err` means that nothing was changed.
+    /// Does a batch in one transaction. `Ok` means that it is on disk, or, when it is [`Op::Stage`]
+    /// alone, that it will be with the next batch that is not. Each op has a result of its own, and
+    /// one that was refused has changed nothing. `Err` means that nothing was changed.
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>>;
     /// What is known of these names.
     fn names(&self, names: Vec<String>) -> BoxFuture<'_, Result<Names, Error>>;

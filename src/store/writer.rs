@@ -139,8 +139,8 @@ async fn run(
 
 type Waiting = (oneshot::Sender<Result<Done, Error>>, Option<LeaseHold>);
 
-/// Takes the jobs of the next commit: the first that waits, and those behind it that are slices as it is or, as
-/// it is, none. Slices need no sync, so they must not travel with what does; no op depends on another that waits.
+/// Takes the jobs of the next commit: the first that waits and those behind it, either slices alone or
+/// none. Slices need no sync, so they do not travel with what does; no op depends on another that waits.
 fn next_batch(waiting: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Waiting>) {
     let (mut ops, mut whom, mut octets) = (Vec::new(), Vec::new(), 0);
     let is_slice = |job: &Job| matches!(job.op, Op::Stage { .. });

@@ -25,7 +25,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a question waits for a free connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the WAL file shrinks to when it begins anew: writing over what is there costs less than making it longer.
+/// What the WAL file shrinks to when it begins anew: writing over what is there costs less than making
+/// it longer.
 const WAL_KEPT_OCTETS: u64 = 16 * 1024 * 1024;
 /// The page cache of the writer, so that a batch is not written before it is whole.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;

@@ -1,9 +1,9 @@
 //! Small messages for one mailbox each, which is most mail: a whole batch in one statement.
 //!
-//! A statement outside of a transaction is a transaction of its own. So the batch costs one trip to SQLite's
-//! thread and one answer, which comes after the commit. A trigger checks each message and writes its rows; one
-//! that it refuses takes the statement back, and then the batch goes the long way, where each op has a
-//! verdict of its own.
+//! A statement outside of a transaction is a transaction of its own. So the batch costs one trip to
+//! SQLite's thread and one answer, which comes after the commit. A trigger checks each message and writes
+//! its rows; one that it refuses takes the statement back, and then the batch goes the long way, where
+//! each op has a verdict of its own.
 
 use super::delivery::INLINE_OCTETS_MAX;
 use super::fault;

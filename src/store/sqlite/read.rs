@@ -51,8 +51,8 @@ pub(super) async fn names(pool: &SqlitePool, names: Vec<String>) -> Sql<Names> {
 }
 
 pub(super) async fn listing(pool: &SqlitePool, mailbox: &MailboxName) -> Sql<Option<Found>> {
-    // A row costs far more on its way out of SQLite's thread than in it, so a page of messages is one. Ids only
-    // ever grow: what comes between two pages is behind them.
+    // A row costs far more on its way out of SQLite's thread than in it, so a page of messages is one.
+    // Ids only ever grow: what comes between two pages is behind them.
     const PAGE: &str = "\
         SELECT id, messages, (SELECT group_concat(message || ' ' || octets, ' ') FROM
             (SELECT id AS message, octets FROM message WHERE mailbox = mailbox.id AND id > ?2

@@ -1,8 +1,8 @@
 //! Slices of large messages on their way in, on a connection that does not sync.
 //!
-//! A slice promises nothing: nobody sees it until a delivery names its body. That delivery is committed by the
-//! connection that syncs, and a sync of the WAL takes with it every frame that was written before, whoever wrote
-//! it. So a large message costs one sync and not one for each slice.
+//! A slice promises nothing: nobody sees it until a delivery names its body. That delivery is committed by
+//! the connection that syncs, and a sync of the WAL takes with it every frame that was written before,
+//! whoever wrote it. So a large message costs one sync and not one for each slice.
 
 use super::write::Sql;
 use super::{chunk_key, roll_back};

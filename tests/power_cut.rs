@@ -98,7 +98,7 @@ fn work(story: &mut Story, server: &Server, life: &str) {
         });
         threads.spawn(|| {
             for number in 0..5 {
-                let octets = if number == 2 { 2_500_000 } else { 300_000 };
+                let octets = if number == 1 { 8_500_000 } else { 300_000 };
                 large.deliver(smtp, &format!("{life}-large-{number}"), octets, &[CAROL]);
             }
         });

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use pillarbox::mail::peer::{Security, TlsInfo};
 use pillarbox::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, ServerSignature, Turn};
+use pillarbox_fuzz::letter;
 use pillarbox_fuzz::script::{self, Turn as Said};
 
 const NONCE: [u8; 18] = [7; 18];
@@ -67,7 +68,11 @@ fn after(mechanism: Mechanism, was: Now, verified: bool, turn: &Turn) -> Now {
         }
         Turn::Check(evidence) => {
             assert_eq!(was, Now::Line);
-            assert_eq!(is_scram, matches!(evidence, Evidence::Scram(_)));
+            match evidence {
+                Evidence::Password(_) => assert!(!is_scram),
+                Evidence::Scram(_) => assert!(is_scram),
+                Evidence::Void(_) => panic!("whoever drives the exchange makes that of a failure"),
+            }
             Now::Check(mechanism)
         }
     }
@@ -124,9 +129,12 @@ fn anything(data: &[u8]) {
                 let turn = exchange.line(&line);
                 if line == b"*" {
                     assert!(matches!(turn, Turn::Failed(Fault::Cancelled)));
-                } else if STANDARD.decode(&line).is_err() {
+                } else if letter::ends_login(&line) {
                     assert!(matches!(turn, Turn::Failed(Fault::NotBase64)));
-                } else if mechanism == Mechanism::Plain && now == Now::Line {
+                } else if let Turn::Failed(fault) = turn {
+                    assert!(fault.is_a_guess(), "it must cost what a wrong password costs");
+                }
+                if mechanism == Mechanism::Plain && now == Now::Line {
                     assert_eq!(credentials(&turn), plain(&line));
                 }
                 (turn, matches!(now, Now::Line | Now::Acknowledgement), false)

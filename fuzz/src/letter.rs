@@ -1,6 +1,9 @@
 //! Lines and messages by the letter of the standards: slow, for a stream that is there as a whole, and
 //! written apart from the code that it is compared with.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// Where `needle` stands first.
 #[must_use]
 pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
@@ -91,4 +94,18 @@ pub fn ended(mut text: Vec<u8>) -> Vec<u8> {
         text.extend(b"\r\n");
     }
     text
+}
+
+/// Whether a response of SASL ends the exchange without having tried anything: `*`, or not base64
+/// (RFC 4954 §4, RFC 5034 §4).
+#[must_use]
+pub fn ends_login(response: &[u8]) -> bool {
+    STANDARD.decode(response).is_err()
+}
+
+/// An initial response as if it had come in a line of its own: none is a response without octets here,
+/// and so is a lone `=`.
+#[must_use]
+pub fn initial(response: Option<&[u8]>) -> Vec<u8> {
+    response.filter(|response| *response != b"=").unwrap_or_default().to_vec()
 }

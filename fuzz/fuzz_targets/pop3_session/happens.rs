@@ -74,6 +74,7 @@ impl Happens {
             Next::StartTls => matches!(self, Happens::Secured(_)),
             Next::Ask(Ask::Nonce) => matches!(self, Happens::Nonce(_)),
             Next::Ask(Ask::Parameters(_)) => matches!(self, Happens::Parameters(_)),
+            Next::Ask(Ask::Check(Evidence::Void(_))) => matches!(self, Happens::Check(Err(_))),
             Next::Ask(Ask::Check(_)) => matches!(self, Happens::Check(_)),
             Next::Ask(Ask::Open(_)) => matches!(self, Happens::Open(_)),
             Next::Ask(Ask::Update(_)) => matches!(self, Happens::Update(_)),
@@ -89,7 +90,7 @@ impl Happens {
             Next::StartTls => Happens::Secured(secured.clone()),
             Next::Ask(Ask::Nonce) => Happens::Nonce(Ok([7; 18])),
             Next::Ask(Ask::Parameters(_)) => Happens::Parameters(Ok(parameters())),
-            Next::Ask(Ask::Check(evidence)) => Happens::Check(Ok(verified(evidence))),
+            Next::Ask(Ask::Check(evidence)) => Happens::Check(verified(evidence)),
             Next::Ask(Ask::Open(_)) => Happens::Open(Ok(mailbox.to_vec())),
             Next::Ask(Ask::Update(marked)) => Happens::Update(Ok(marked.len())),
         })
@@ -148,10 +149,12 @@ fn parameters() -> ScramParameters {
     ScramParameters { salt: (*b"salt").into(), iterations: 4096 }
 }
 
-fn verified(evidence: &Evidence) -> Verified {
+/// Void evidence is never right.
+fn verified(evidence: &Evidence) -> Result<Verified, Denied> {
     let signature = match evidence {
         Evidence::Password(_) => None,
         Evidence::Scram(_) => Some(ServerSignature([3; 32])),
+        Evidence::Void(_) => return Err(Denied::Credentials),
     };
-    Verified { login: login(), signature }
+    Ok(Verified { login: login(), signature })
 }

@@ -5,14 +5,16 @@ use bytes::BytesMut;
 use pillarbox::auth::outcome::{Denied, Login};
 use pillarbox::mail::ids::{MessageId, Uid};
 use pillarbox::mail::listing::Entry;
-use pillarbox::pop3::codec::Part;
+use pillarbox::mail::secret::Secret;
+use pillarbox::pop3::codec::{Awaiting, Part};
 use pillarbox::pop3::command::Command;
 use pillarbox::pop3::offer::Offer;
 use pillarbox::pop3::pages::Progress;
 use pillarbox::pop3::reply::Reply;
 use pillarbox::pop3::session::{Ask, ERRORS_MAX, FAILED_LOGINS_MAX, Next, Payload, Refusal, Session, Step};
 use pillarbox::store::outcome::Expunged;
-use pillarbox_fuzz::replies;
+use pillarbox::wire::sasl::Evidence;
+use pillarbox_fuzz::{letter, replies};
 
 /// An open mailbox: its messages, and whether each is marked.
 type Mailbox = Vec<(Entry, bool)>;
@@ -25,12 +27,14 @@ pub struct Held {
     failures: u32,
     /// Whom the exchange under way belongs to, once somebody said that the client is right.
     right: Option<Login>,
+    /// What the client said last in the exchange under way.
+    said: Vec<u8>,
     mailbox: Option<Mailbox>,
 }
 
 impl Held {
     pub fn new(offer: Offer) -> Held {
-        Held { offer, errors: 0, failures: 0, right: None, mailbox: None }
+        Held { offer, errors: 0, failures: 0, right: None, said: Vec::new(), mailbox: None }
     }
 
     /// Whether the limits on a session end it, whatever it says.
@@ -52,12 +56,13 @@ impl Held {
         assert_eq!(session.failed_logins(), self.failures);
         assert!(!self.is_at_a_limit() || matches!(step.next, Next::Close));
         self.remember(was, happens, step, &text);
+        self.exchange(was, happens, step, &text);
         match (&step.next, happens) {
             (Next::Ask(question), _) => {
                 assert_eq!(step.say, None, "nothing is said before the answer is there");
                 self.question(question, happens);
             }
-            (Next::StartTls, _) => assert!(self.offer.can_begin_tls() && text.starts_with("+OK ")),
+            (Next::StartTls, _) => assert!(self.offer.access.can_begin_tls() && text.starts_with("+OK ")),
             (_, Happens::Line(line)) if self.mailbox.is_some() && !self.is_at_a_limit() => {
                 self.command(line, step, &text, session);
             }
@@ -112,6 +117,27 @@ impl Held {
         }
     }
 
+    /// RFC 5034 §4: `*` cancels and what is not base64 is an error, at once. Everything else that is no
+    /// message of the mechanism costs what a wrong password costs.
+    fn exchange(&mut self, was: &Next, happens: &Happens, step: &Step, text: &str) {
+        match (was, happens) {
+            (Next::Read(Awaiting::Response), Happens::Line(line)) => self.said.clone_from(line),
+            (_, Happens::Line(line)) => {
+                if let Ok(Command::Auth { initial, .. }) = Command::parse(line) {
+                    self.said = letter::initial(initial.as_ref().map(Secret::expose));
+                }
+                return;
+            }
+            (Next::Ask(Ask::Nonce), Happens::Nonce(Ok(_))) => {}
+            _ => return,
+        }
+        let is_over = letter::ends_login(&self.said);
+        assert!(!is_over || text.starts_with("-ERR "), "{text}");
+        let fails = text.starts_with("-ERR ") && !self.is_at_a_limit();
+        assert!(!fails || is_over || self.right.is_some(), "it must cost what a wrong password costs");
+        assert!(!fails || matches!(step.next, Next::Read(Awaiting::Command)));
+    }
+
     fn question(&self, question: &Ask, happens: &Happens) {
         let is_line = matches!(happens, Happens::Line(_));
         match (question, &self.mailbox) {
@@ -121,8 +147,12 @@ impl Held {
                 assert_eq!(ids, &marked.collect::<Vec<MessageId>>());
             }
             (Ask::Open(login), None) => assert_eq!(self.right.as_ref(), Some(login)),
-            (Ask::Nonce, None) => assert!(is_line && !self.offer.mechanisms().is_empty()),
-            (Ask::Parameters(_) | Ask::Check(_), None) => assert!(self.offer.takes_logins()),
+            (Ask::Nonce, None) => assert!(is_line && !self.offer.access.mechanisms().is_empty()),
+            (Ask::Check(Evidence::Void(fault)), None) => {
+                assert!(self.right.is_none() && fault.is_a_guess());
+                assert!(!self.offer.access.mechanisms().is_empty() && !letter::ends_login(&self.said));
+            }
+            (Ask::Parameters(_) | Ask::Check(_), None) => assert!(self.offer.access.takes_logins()),
             (question, mailbox) => panic!("{question:?} with {mailbox:?}"),
         }
     }

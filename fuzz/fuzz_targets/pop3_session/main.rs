@@ -19,9 +19,10 @@ use happens::Happens;
 use held::Held;
 use libfuzzer_sys::fuzz_target;
 use pillarbox::mail::peer::{Security, TlsInfo};
-use pillarbox::pop3::offer::{Offer, Plaintext, Stls};
+use pillarbox::pop3::offer::{Expiry, Offer};
 use pillarbox::pop3::reply::Reply;
 use pillarbox::pop3::session::{Next, Session, Step};
+use pillarbox::wire::access::{Access, Plaintext, StartTls};
 use pillarbox::wire::sasl::Mechanism;
 use pillarbox_fuzz::script::{self, Turn};
 
@@ -31,13 +32,13 @@ fn tls() -> Security {
 
 fn offer(words: &[u8], security: Security) -> Offer {
     let has = |word| words.iter().skip(1).any(|letter| *letter == word);
-    Offer {
-        stls: if has(b'c') { Stls::Possible } else { Stls::Impossible },
+    let access = Access {
+        start_tls: if has(b'c') { StartTls::Possible } else { StartTls::Impossible },
         plaintext: if has(b'r') { Plaintext::Refused } else { Plaintext::Allowed },
         mechanisms: if has(b'n') { [].as_slice().into() } else { Mechanism::offered(&security).into() },
         security,
-        ..Offer::default()
-    }
+    };
+    Offer { expiry: Expiry::Never, access }
 }
 
 /// So many messages that lists have several pages, some of a size that nobody has seen.

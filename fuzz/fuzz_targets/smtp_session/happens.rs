@@ -82,7 +82,8 @@ impl Happens {
             | (Next::Ask(Ask::DeliverEach(..)), Happens::DeliverEach(_))
             | (Next::Ask(Ask::Nonce), Happens::Nonce(_))
             | (Next::Ask(Ask::Parameters(_)), Happens::Parameters(_))
-            | (Next::Ask(Ask::Check(_)), Happens::Check(_)) => true,
+            | (Next::Ask(Ask::Check(Evidence::Password(_) | Evidence::Scram(_))), Happens::Check(_))
+            | (Next::Ask(Ask::Check(Evidence::Void(_))), Happens::Check(Err(_))) => true,
             _ => false,
         }
     }
@@ -103,7 +104,7 @@ impl Happens {
             }
             Next::Ask(Ask::Nonce) => Happens::Nonce(Ok([7; 18])),
             Next::Ask(Ask::Parameters(_)) => Happens::Parameters(Ok(parameters())),
-            Next::Ask(Ask::Check(evidence)) => Happens::Check(Ok(verified(evidence))),
+            Next::Ask(Ask::Check(evidence)) => Happens::Check(verified(evidence)),
         })
     }
 
@@ -171,12 +172,14 @@ fn parameters() -> ScramParameters {
     ScramParameters { salt: (*b"salt").into(), iterations: 4096 }
 }
 
-fn verified(evidence: &Evidence) -> Verified {
+/// Void evidence is never right.
+fn verified(evidence: &Evidence) -> Result<Verified, Denied> {
     let signature = match evidence {
         Evidence::Password(_) => None,
         Evidence::Scram(_) => Some(ServerSignature([3; 32])),
+        Evidence::Void(_) => return Err(Denied::Credentials),
     };
-    Verified { login: Login::pretended(somebody().name()), signature }
+    Ok(Verified { login: Login::pretended(somebody().name()), signature })
 }
 
 fn error(way: u8) -> Error {

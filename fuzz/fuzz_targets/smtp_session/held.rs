@@ -1,15 +1,19 @@
 //! What must hold of a session of SMTP, step by step, by what has happened so far.
 
 use crate::happens::{Happens, receipt};
+use pillarbox::auth::outcome::Denied;
 use pillarbox::mail::address::{Address, Sender};
 use pillarbox::mail::body::Body;
 use pillarbox::mail::envelope::Envelope;
-use pillarbox::smtp::codec::Framing;
-use pillarbox::smtp::offer::{Offer, StartTls};
+use pillarbox::smtp::codec::{Awaiting, Framing};
+use pillarbox::smtp::command::{Auth, Chunk, Command};
+use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::reply::Reply;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Ask, ERRORS_MAX, FAILED_LOGINS_MAX, Next, Session, Step, Terms};
-use pillarbox_fuzz::replies;
+use pillarbox::wire::access::StartTls;
+use pillarbox::wire::sasl::{Evidence, Fault};
+use pillarbox_fuzz::{letter, replies};
 
 /// What is known of a session without looking into it.
 #[derive(Debug)]
@@ -17,38 +21,48 @@ pub struct Held<'a> {
     pub terms: &'a Terms,
     pub offer: Offer,
     pub errors: u32,
+    failures: u32,
+    /// MAIL was accepted, and what it began is not over.
+    in_transaction: bool,
+    /// A recipient was refused since.
+    has_refused: bool,
     /// The recipients that were accepted since the last MAIL.
     recipients: Vec<Address>,
-    /// The address that the account may send from.
-    sender: Option<Address>,
+    /// What the account may send from; asked for with each MAIL.
+    sender: Option<Sender>,
     /// The octets of the message that came last.
     body: Vec<u8>,
     /// Octets of the chunks since the last MAIL; `None` before the first of them.
     chunks: Option<u64>,
     /// The exchange under way was told that the client is right.
     is_right: bool,
+    /// What the client said last in the exchange under way.
+    said: Vec<u8>,
     logged_in: bool,
 }
 
 impl<'a> Held<'a> {
     pub fn new(terms: &'a Terms, offer: Offer) -> Held<'a> {
-        let (recipients, body) = (Vec::new(), Vec::new());
         Held {
             terms,
             offer,
             errors: 0,
-            recipients,
+            failures: 0,
+            in_transaction: false,
+            has_refused: false,
+            recipients: Vec::new(),
             sender: None,
-            body,
+            body: Vec::new(),
             chunks: None,
             is_right: false,
+            said: Vec::new(),
             logged_in: false,
         }
     }
 
     /// Whether the limits on a session end it, whatever it says.
-    pub fn is_at_a_limit(&self, session: &Session) -> bool {
-        self.errors >= ERRORS_MAX || session.failed_logins() >= FAILED_LOGINS_MAX
+    pub fn is_at_a_limit(&self) -> bool {
+        self.errors >= ERRORS_MAX || self.failures >= FAILED_LOGINS_MAX
     }
 
     /// Fails unless the step fits what happened while `was` was next.
@@ -66,31 +80,35 @@ impl<'a> Held<'a> {
         }
         self.verdicts(was, happens, step);
         self.logins(was, happens, step, session);
-        self.limits(step, session);
+        self.limits(step);
+        self.start_tls(was, happens, step);
+        self.exchange(was, happens, step);
         match &step.next {
             Next::Ask(question) => {
                 assert!(step.say.is_empty(), "nothing is said before the answer is there");
                 self.question(question, session);
             }
-            Next::Body(framing) => self.framing(*framing, step, session),
+            Next::Body(framing) => self.framing(*framing, happens, step, session),
             Next::StartTls => {
-                assert!(self.offer.start_tls == StartTls::Possible && !self.offer.is_secured());
                 assert_eq!(step.say.iter().map(Reply::code).collect::<Vec<_>>(), [220]);
             }
             Next::Read(_) => self.answered(was, happens, step),
             Next::Close => {}
         }
+        self.forget(happens, step);
     }
 
     fn remember(&mut self, was: &Next, happens: &Happens, step: &Step) {
         match (was, happens) {
             (_, Happens::Secured(offer)) => {
                 assert!(step.say.is_empty());
-                *self = Held { errors: self.errors, ..Held::new(self.terms, offer.clone()) };
+                let (errors, failures) = (self.errors, self.failures);
+                *self = Held { errors, failures, ..Held::new(self.terms, offer.clone()) };
             }
             (Next::Ask(Ask::Route(to, _)), Happens::Route(route)) => {
                 let is_ours = matches!(route, Ok(pillarbox::store::outcome::Route::Mailboxes(_)));
                 assert_eq!(said(step, "250 2.1.5"), usize::from(is_ours));
+                self.has_refused |= !is_ours;
                 if is_ours {
                     self.recipients.push(to.clone());
                 }
@@ -100,15 +118,32 @@ impl<'a> Held<'a> {
                 self.sender = Some(from.clone());
             }
             (_, Happens::Body(Ok(octets))) => self.body.clone_from(octets),
+            (_, Happens::Line(line)) => {
+                let is_recipient = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT"));
+                self.has_refused |= is_recipient && step.say.iter().any(Reply::is_refusal);
+            }
             _ => {}
         }
         if said(step, "250 2.1.0") > 0 {
-            if matches!(happens, Happens::Line(_)) {
-                self.sender = None;
-            }
+            let was_asked = matches!(happens, Happens::MaySend(Ok(true)));
+            assert_eq!(was_asked, self.terms.role == Role::Submission);
+            (self.in_transaction, self.has_refused) = (true, false);
             self.recipients.clear();
             self.chunks = None;
         }
+    }
+
+    /// What ends a transaction: its message, a chunk that is refused, and to begin anew.
+    fn forget(&mut self, happens: &Happens, step: &Step) {
+        let is_over = match happens {
+            Happens::Body(_) | Happens::Chunk(Err(_)) => true,
+            Happens::Line(line) => match Command::parse(line) {
+                Ok(Command::Hello(_) | Command::Rset) => said(step, "250") > 0,
+                _ => matches!(step.next, Next::Body(Framing::Skip { .. })),
+            },
+            _ => false,
+        };
+        self.in_transaction &= !is_over;
     }
 
     /// A message is acknowledged by its receipt and by nothing else.
@@ -132,9 +167,21 @@ impl<'a> Held<'a> {
     fn logins(&mut self, was: &Next, happens: &Happens, step: &Step, session: &Session) {
         match (was, happens) {
             (Next::Ask(Ask::Nonce), _) => self.is_right = false,
-            (Next::Ask(Ask::Check(_)), Happens::Check(it)) => self.is_right = it.is_ok(),
+            (Next::Ask(Ask::Check(evidence)), Happens::Check(it)) => {
+                self.is_right = it.is_ok() && !matches!(evidence, Evidence::Void(_));
+            }
             _ => {}
         }
+        if let Happens::Check(Err(Denied::Credentials)) | Happens::Parameters(Err(Denied::Credentials)) =
+            happens
+            && happens.is_awaited(was)
+        {
+            self.failures += 1;
+            // RFC 4954 §4 and §6: 501 for what is not well formed, 535 for what is wrong.
+            let is_malformed = matches!(was, Next::Ask(Ask::Check(Evidence::Void(Fault::Malformed))));
+            assert_eq!(step.say[0].code(), if is_malformed { 501 } else { 535 });
+        }
+        assert_eq!(session.failed_logins(), self.failures);
         if said(step, "235 ") > 0 {
             assert!(self.is_right && !self.logged_in, "nobody said that it is right");
             self.logged_in = true;
@@ -145,9 +192,51 @@ impl<'a> Held<'a> {
         }
     }
 
-    fn limits(&mut self, step: &Step, session: &Session) {
-        self.errors += u32::from(step.say.iter().any(Reply::is_error));
-        assert!(!self.is_at_a_limit(session) || matches!(step.next, Next::Close));
+    /// To be refused for good is an error of the client. A server that hands over the mail of others is
+    /// not to blame for that mail, but for each breach of the protocol.
+    fn limits(&mut self, step: &Step) {
+        let none_is_left = |reply: &Reply| reply.text().ends_with("no recipient was accepted");
+        let is_error = |reply: &Reply| match self.terms.role {
+            Role::Lmtp => (500..=504).contains(&reply.code()) && !none_is_left(reply),
+            Role::Mx | Role::Submission => reply.code() >= 500,
+        };
+        self.errors += u32::from(step.say.iter().any(is_error));
+        assert!(!self.is_at_a_limit() || matches!(step.next, Next::Close));
+        let has_named = self.in_transaction && self.has_refused && self.recipients.is_empty();
+        assert!(has_named || !step.say.iter().any(none_is_left), "nobody was refused");
+    }
+
+    /// RFC 3207 §4: whenever it is offered it may be used, before EHLO and in a transaction too.
+    fn start_tls(&self, was: &Next, happens: &Happens, step: &Step) {
+        let is_asked = match (was, happens) {
+            (Next::Read(Awaiting::Command), Happens::Line(line)) => {
+                Command::parse(line) == Ok(Command::StartTls)
+            }
+            _ => false,
+        };
+        let is_possible = self.offer.start_tls == StartTls::Possible && !self.offer.is_secured();
+        assert_eq!(matches!(step.next, Next::StartTls), is_asked && is_possible);
+    }
+
+    /// RFC 4954 §4: `*` cancels and what is not base64 is an error, at once. Everything else that is no
+    /// message of the mechanism costs what a wrong password costs.
+    fn exchange(&mut self, was: &Next, happens: &Happens, step: &Step) {
+        match (was, happens) {
+            (Next::Read(Awaiting::Response), Happens::Line(line)) => self.said.clone_from(line),
+            (_, Happens::Line(line)) => {
+                if let Ok(Command::Auth(Auth { initial, .. })) = Command::parse(line) {
+                    self.said = letter::initial(initial);
+                }
+                return;
+            }
+            (Next::Ask(Ask::Nonce), Happens::Nonce(Ok(_))) => {}
+            _ => return,
+        }
+        if letter::ends_login(&self.said) {
+            assert_eq!(step.say.first().map(Reply::code), Some(501));
+        } else if step.say.iter().any(Reply::is_refusal) {
+            assert!(self.is_right, "it must cost what a wrong password costs");
+        }
     }
 
     fn question(&self, question: &Ask, session: &Session) {
@@ -167,6 +256,9 @@ impl<'a> Held<'a> {
                 self.delivery(envelope, body);
             }
             Ask::Nonce | Ask::Parameters(_) | Ask::Check(_) => {
+                if let Ask::Check(Evidence::Void(fault)) = question {
+                    assert!(fault.is_a_guess() && !letter::ends_login(&self.said) && !self.is_right);
+                }
                 assert!(!self.logged_in && !self.offer.mechanisms().is_empty());
             }
         }
@@ -181,14 +273,11 @@ impl<'a> Held<'a> {
         assert_eq!(slices.concat(), self.body);
         if self.terms.role == Role::Submission {
             assert!(self.logged_in);
-            match &envelope.from {
-                Sender::Null => assert_eq!(self.sender, None),
-                Sender::Address(from) => assert_eq!(Some(from), self.sender.as_ref()),
-            }
+            assert_eq!(Some(&envelope.from), self.sender.as_ref());
         }
     }
 
-    fn framing(&mut self, framing: Framing, step: &Step, session: &Session) {
+    fn framing(&mut self, framing: Framing, happens: &Happens, step: &Step, session: &Session) {
         assert_eq!(session.is_receiving(), !matches!(framing, Framing::Skip { .. }));
         match framing {
             Framing::Dot => {
@@ -202,7 +291,17 @@ impl<'a> Held<'a> {
                 assert!(octets <= self.terms.message_octets_max);
                 self.chunks = Some(octets);
             }
-            Framing::Skip { .. } => assert!(!step.say.is_empty() && step.say.iter().all(Reply::is_refusal)),
+            Framing::Skip { size } => {
+                let Happens::Line(line) = happens else { panic!("{happens:?}") };
+                let Ok(Command::Bdat(Chunk { size: told, last })) = Command::parse(line) else {
+                    panic!("{happens:?}")
+                };
+                assert_eq!(size, told);
+                // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted.
+                let is_for_each = self.terms.role == Role::Lmtp && self.in_transaction && last;
+                assert_eq!(step.say.len(), if is_for_each { self.recipients.len() } else { 1 });
+                assert!(step.say.iter().all(Reply::is_refusal));
+            }
         }
     }
 

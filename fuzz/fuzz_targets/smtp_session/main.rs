@@ -20,9 +20,10 @@ use held::Held;
 use libfuzzer_sys::fuzz_target;
 use pillarbox::mail::address::Address;
 use pillarbox::mail::peer::{Security, TlsInfo};
-use pillarbox::smtp::offer::{Offer, Plaintext, StartTls};
+use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Next, Session, Step, Terms};
+use pillarbox::wire::access::{Plaintext, StartTls};
 use pillarbox::wire::sasl::Mechanism;
 use pillarbox_fuzz::script::{self, Turn};
 use std::sync::Arc;
@@ -109,7 +110,7 @@ impl Play<'_> {
     fn compare(&mut self, happens: &Happens, step: &Step) {
         let Some(fresh) = &mut self.fresh else { return };
         let wanted = fresh.step(happens.event());
-        if self.held.is_at_a_limit(&self.session) {
+        if self.held.is_at_a_limit() {
             self.fresh = None;
             return;
         }

@@ -74,8 +74,14 @@ def scratch(parent=None):
     path = tempfile.mkdtemp(prefix="pillarbox-versus-", dir=parent)
     os.chmod(path, 0o755)
     GUARDIAN.tell(f"folder {path}")
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    atexit.register(clear, path)
     return path
+
+
+def clear(path):
+    """Removes the scratch directory: some hundred thousand files of mail, which may take a while."""
+    say(f"removing {path}")
+    shutil.rmtree(path, ignore_errors=True)
 
 
 class Guardian:
@@ -108,8 +114,8 @@ class Guardian:
     @staticmethod
     def end(told):
         def living():
-            return [pid for kind, pid, *start in told
-                    if kind == "pid" and (fields := _stat(pid)) and [fields[19]] == start and fields[0] != "Z"]
+            pids = [(pid, start, _stat(pid)) for kind, pid, *start in told if kind == "pid"]
+            return [pid for pid, start, now in pids if now and [now[19]] == start and now[0] != "Z"]
 
         for pid in living():
             os.kill(int(pid), signal.SIGTERM)
@@ -263,7 +269,11 @@ def allocated(path):
 
 def run(command, timeout=600):
     """Runs a tool to its end; its standard output."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, preexec_fn=_dies_with_us)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout,
+                              preexec_fn=_dies_with_us)
+    except subprocess.TimeoutExpired as expired:
+        raise Trouble(f"{' '.join(command)}: not done in {timeout} s") from expired
     if done.returncode != 0:
         raise Trouble(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-600:]}")
     return done.stdout
@@ -279,4 +289,4 @@ class Load:
         return [self.path, name, *(f"{key}={value}" for key, value in options.items())]
 
     def __call__(self, name, **options):
-        return json.loads(run(self.command(name, options)))
+        return json.loads(run(self.command(name, options), timeout=3600))

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -221,16 +220,11 @@ def list_thousand(work):
 
 def list_many(work):
     many = 5000 if work.bench.quick else 100_000
-    folder = work.server.maildir(work.account(4)) if work.server.name == "postfix" else None
-    if filled(work, 4, many, KIB) and folder:
-        work.bench.kept = f"{work.server.folder}/before-first"
-        os.makedirs(work.bench.kept)
-        work.server.restart()
-        for path in glob.glob(f"{folder}/dovecot*"):
-            shutil.copy2(path, work.bench.kept)
+    if work.server.name == "postfix":
+        unread(work.server.maildir(work.account(4)), written(work, 4, many))
+    else:
+        filled(work, 4, many, KIB)
     work.server.restart()
-    if folder:
-        unread(folder, work.bench.kept)
     # Nobody has logged in yet: the password is checked in full, for the mailboxes without mail too.
     fresh = entering(work, (51, 52, 53))
     with work.clock():
@@ -243,16 +237,37 @@ def list_many(work):
             "list-100000-later": later[0], "open-list-100000-later": later[1]}
 
 
-def unread(folder, kept):
-    """A Maildir as LMTP left it, before anybody has looked into it."""
+def written(work, place, messages):
+    """A Maildir of copies of one message that LMTP delivered, with the names that it gives, sizes included.
+    Delivering them all would take longer with each, since Dovecot looks at the whole folder every time."""
+    key = (work.server.name, place)
+    if key not in work.bench.filled:
+        machine.say(f"    writing {messages} messages into a Maildir")
+        fill(work, place, 1, KIB)
+        folder = f"{work.server.maildir(work.account(place))}/new"
+        name, = os.listdir(folder)
+        with open(f"{folder}/{name}", "rb") as file:
+            message = file.read()
+        owner = os.stat(f"{folder}/{name}")
+        began, sizes = int(time.time()), name[name.index(",S="):]
+        for number in range(1, messages):
+            path = f"{folder}/{began + number // 1000}.M{number % 1000}P{os.getpid()}.copies{sizes}"
+            with open(path, "wb") as file:
+                file.write(message)
+            os.chown(path, owner.st_uid, owner.st_gid)
+        os.sync()
+        work.bench.filled.add(key)
+    return messages
+
+
+def unread(folder, messages):
+    """The Maildir as deliveries leave it, before anybody has looked into it."""
     for name in os.listdir(f"{folder}/cur"):
         os.rename(f"{folder}/cur/{name}", f"{folder}/new/{name.partition(':')[0]}")
     for path in glob.glob(f"{folder}/dovecot*"):
         os.unlink(path)
-    for name in os.listdir(kept):
-        shutil.copy2(f"{kept}/{name}", folder)
-        owner = os.stat(folder)
-        os.chown(f"{folder}/{name}", owner.st_uid, owner.st_gid)
+    if len(os.listdir(f"{folder}/new")) != messages:
+        raise Trouble(f"{folder} has not {messages} messages")
 
 
 def retr(place, messages, octets, steps, ids):
@@ -414,7 +429,8 @@ def groups():
         Group([rate("login-10", "login + STAT + QUIT, 10 at once", times=5)], BOTH, logins),
         Group([rate("login-first", "the same, first login of each account")], BOTH, first_logins),
         Group([time_ms("list-1000", "STAT + LIST + UIDL of 1,000", times=10),
-               time_ms("open-list-1000", "the same with the opening in PASS", times=10)], BOTH, list_thousand),
+               time_ms("open-list-1000", "the same with the opening in PASS", times=10)],
+              BOTH, list_thousand),
         Group([rate("retr-1k", "RETR 1,000 x 1 KiB, one at a time", times=1),
                rate("retr-1k-pipelined", "RETR 1,000 x 1 KiB, pipelined", times=1)], BOTH,
               retr(0, 1000, KIB, ("retr", "pipelined"), ("retr-1k", "retr-1k-pipelined"))),

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A message longer than this goes to the store in slices.
 pub const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 /// Size of a slice.
-pub const SLICE_OCTETS: usize = 64 * 1024;
+pub const SLICE_OCTETS: usize = 128 * 1024;
 /// What each message may hold without asking the budget, the size of a slice when the budget is
 /// used up, and the step in which more is asked for.
 pub const STEP_OCTETS: usize = 16 * 1024;

@@ -19,11 +19,10 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A body up to this size is in its own row: no chunk row to write, none to read.
-pub(super) const INLINE_OCTETS_MAX: u64 = 256 * 1024;
-/// Octets of a chunk, when the store cuts. Staged bodies are cut by whoever stages them. Of 32, 64 and
-/// 256 KiB this one writes and reads 10 MiB in about half the time, and nothing is lost below 1 MiB
-/// (`benches/store.rs`).
-const CHUNK_OCTETS: usize = 256 * 1024;
+pub(super) const INLINE_OCTETS_MAX: u64 = 128 * 1024;
+/// Octets of a chunk, when the store cuts. Staged bodies are cut by whoever stages them. Larger ones write
+/// and read somewhat faster, and every session that fetches holds one.
+const CHUNK_OCTETS: usize = 128 * 1024;
 /// Rows that one INSERT takes: few sizes, so that few statements are prepared.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 /// Octets of rows that are collected before they are written.

@@ -2,6 +2,7 @@
 
 use super::accounts::Mode;
 use super::outcome::Error;
+use super::retention::Rules;
 use super::sqlite::Sqlite;
 use crate::mail::address::Domain;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -32,6 +33,8 @@ pub struct Options {
     pub tag_separator: String,
     /// Octets for accounts without a quota of their own; `None` for no limit.
     pub default_quota: Option<u64>,
+    /// What a server throws away by itself.
+    pub retention: Rules,
     /// Who opens it.
     pub tenure: Tenure,
 }

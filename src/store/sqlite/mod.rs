@@ -11,6 +11,8 @@ mod fault;
 mod open;
 mod quick;
 mod read;
+mod remove;
+mod retention;
 mod setup;
 mod slices;
 mod space;
@@ -18,10 +20,10 @@ mod tidy;
 mod write;
 
 use super::accounts::{Account, Alias, StoredPassword};
-use super::engine::{Beginning, Done, Engine, Found, Names, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
-use crate::mail::ids::{BodyId, Era, MessageId};
+use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::secret::Secret;
 use bytes::Bytes;
 use fault::{Doing, Faults};
@@ -99,6 +101,22 @@ impl Engine for Sqlite {
 
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<Alias>, Error>> {
         self.reading(async { read::aliases(&mut *self.readers.acquire().await?).await })
+    }
+
+    fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        self.reading(retention::stored_octets(&self.readers))
+    }
+
+    fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.reading(retention::oldest(&self.readers, after, most))
+    }
+
+    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.reading(retention::oldest_of(&self.readers, mailbox, most))
+    }
+
+    fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>> {
+        self.reading(retention::crowded(&self.readers, messages_max))
     }
 
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod alias;
+pub mod backup;
 pub mod check;
 pub mod guard;
 pub mod message;
@@ -9,9 +10,11 @@ pub mod mime;
 pub mod open;
 pub mod output;
 pub mod password;
+pub mod progress;
 pub mod ready;
 pub mod text;
 pub mod tls;
+pub mod verify;
 
 use crate::config::units::{self, Size, UnitError};
 use crate::mail::address::{Address, AddressError};
@@ -19,6 +22,7 @@ use crate::mail::ids::MsgNo;
 use crate::serve::{self, Lifetime};
 use crate::store::accounts::AliasName;
 use account::Form;
+use backup::Existing;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use message::View;
@@ -91,6 +95,46 @@ enum Command {
     /// Shows what is in a mailbox and changes nothing.
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
+    /// Writes all mail and accounts into one file, beside a running server or without one.
+    #[command(
+        after_help = "The file is the database as it was at one moment, with all that was acknowledged\n\
+                            before the command began. It is written beside FILE, synced, checked as `verify`\n\
+                            does, and only then given its name and mode 0600. Passwords are in it as hashes:\n\
+                            keep it as safe as the server.\n\n\
+                            Example:\n  pillarbox backup /backup/pillarbox-$(date +%F).db"
+    )]
+    Backup {
+        /// The file to make.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Take the place of a file of that name, once the new one is whole.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Makes the database of the data directory out of a backup.
+    #[command(
+        after_help = "The server must not run, and the data directory must have no database. The backup\n\
+                            is checked first. Messages keep their unique-ids; new ones get ids that were\n\
+                            never given before, so that no client takes new mail for mail it has seen.\n\n\
+                            Example:\n  mv pillarbox-data pillarbox-data.old\n  \
+                            pillarbox restore /backup/pillarbox-2026-01-31.db\n  pillarbox serve"
+    )]
+    Restore {
+        /// The backup.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Says whether the database is whole: each thing that is wrong with it, one line each.
+    #[command(
+        after_help = "Checks the pages of the database, that every message has all of its octets, that\n\
+                            every count is right, and that nothing is left over. Changes nothing and works\n\
+                            beside a running server. Exits 1 when something is wrong."
+    )]
+    Verify {
+        /// A backup, or another database; without it that of the data directory.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Makes what TLS needs, for trials.
     #[command(subcommand, arg_required_else_help = true)]
     Tls(TlsCommand),
@@ -292,6 +336,12 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
             let (config, inherited) = open::with_inherited(&global)?;
             serve::run(config, lifetime, inherited).map_err(Failure::because)
         }
+        Command::Backup { file, force } => {
+            let existing = if force { Existing::Replace } else { Existing::Keep };
+            backup::back_up(&config()?, &file, existing, out)
+        }
+        Command::Restore { file } => backup::restore(&config()?, &file, out),
+        Command::Verify { file } => verify::run(&config()?, file.as_deref(), out),
         Command::Check => check::run(&config()?, out),
         Command::Ready { wait } => ready::run(&config()?, wait, out),
         Command::Tls(TlsCommand::Dev { names }) => {

@@ -15,6 +15,7 @@
 pub mod accounts;
 mod ahead;
 pub mod browse;
+pub mod copies;
 mod engine;
 mod health;
 mod lookups;

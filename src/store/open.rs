@@ -151,6 +151,12 @@ pub(super) async fn open(options: &Options) -> Result<(Sqlite, Tenancy), OpenErr
     Ok((engine, tenancy))
 }
 
+/// Takes the lock of a server without being one.
+pub(super) async fn hold(dir: &Path) -> Result<Tenancy, OpenError> {
+    make(dir)?;
+    Tenancy::server(dir).await
+}
+
 fn trouble(dir: &Path, doing: &'static str, error: io::Error) -> OpenError {
     OpenError::Directory { dir: dir.to_owned(), doing, error }
 }

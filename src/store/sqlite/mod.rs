@@ -6,6 +6,7 @@
 //! the network.
 
 mod accounts;
+pub(super) mod copy;
 mod delivery;
 mod fault;
 mod open;
@@ -17,6 +18,7 @@ mod setup;
 mod slices;
 mod space;
 mod tidy;
+pub(super) mod verify;
 mod write;
 
 use super::accounts::{Account, Alias, StoredPassword};
@@ -36,7 +38,7 @@ use tokio::sync::Mutex;
 use write::Writing;
 
 /// The database file in the data directory.
-const DATABASE_FILE: &str = "pillarbox.db";
+pub(super) const DATABASE_FILE: &str = "pillarbox.db";
 /// The newest schema that this program knows, and each step that leads there.
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../../migrations/sqlite/0001_init.sql")),

@@ -91,7 +91,7 @@ fn be_nice() {
 }
 
 /// An empty file of mode 0600 in the same directory, which goes unless it is renamed.
-fn beside(file: &Path) -> Result<NamedTempFile, Failure> {
+pub(super) fn beside(file: &Path) -> Result<NamedTempFile, Failure> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let prefix = format!(".{name}.part-");
     let made = tempfile::Builder::new().prefix(&prefix).tempfile_in(directory(file));
@@ -116,7 +116,7 @@ async fn copy(from: &Path, to: &Path, doing: &'static str) -> Result<(), Failure
 }
 
 /// Gives a file that is whole and synced its name, so that a crash leaves the one or the other.
-fn put(part: NamedTempFile, file: &Path, existing: Existing) -> Result<(), Failure> {
+pub(super) fn put(part: NamedTempFile, file: &Path, existing: Existing) -> Result<(), Failure> {
     let renamed = match existing {
         Existing::Replace => part.persist(file),
         Existing::Keep => part.persist_noclobber(file),

@@ -4,7 +4,10 @@ pub mod account;
 pub mod alias;
 pub mod backup;
 pub mod check;
+pub mod export;
 pub mod guard;
+pub mod import;
+pub mod mailfile;
 pub mod message;
 pub mod mime;
 pub mod open;
@@ -25,6 +28,7 @@ use account::Form;
 use backup::Existing;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use export::Target;
 use message::View;
 use output::{Failure, Output};
 use password::Source;
@@ -98,9 +102,9 @@ enum Command {
     /// Writes all mail and accounts into one file, beside a running server or without one.
     #[command(
         after_help = "The file is the database as it was at one moment, with all that was acknowledged\n\
-                            before the command began. It is written beside FILE, synced, checked as `verify`\n\
-                            does, and only then given its name and mode 0600. Passwords are in it as hashes:\n\
-                            keep it as safe as the server.\n\n\
+                            before the command began. It is written beside FILE, synced, checked as\n\
+                            `verify` does, and only then given its name. Passwords are in it as\n\
+                            hashes: keep it as safe as the server.\n\n\
                             Example:\n  pillarbox backup /backup/pillarbox-$(date +%F).db"
     )]
     Backup {
@@ -123,6 +127,45 @@ enum Command {
         /// The backup.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+    },
+    /// Copies the messages of a mailbox into an mbox or into files; changes nothing.
+    #[command(
+        group = clap::ArgGroup::new("target").required(true),
+        after_help = "Every message is written as POP3 gives it, trace lines included. The mbox\n\
+                            has LF line ends and is quoted as mboxrd; files have CRLF and are named by\n\
+                            the unique-id, so that a second run adds only what is new.\n\n\
+                            Examples:\n  pillarbox export alice@example.org --mbox alice.mbox\n  \
+                            pillarbox export alice@example.org --eml alice/"
+    )]
+    Export {
+        /// The address of the mailbox.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Into this file, which must not exist.
+        #[arg(long, value_name = "FILE", group = "target")]
+        mbox: Option<PathBuf>,
+        /// Into this directory, a file for each message.
+        #[arg(long, value_name = "DIR", group = "target")]
+        eml: Option<PathBuf>,
+    },
+    /// Puts messages out of mboxes, Maildirs and message files into a mailbox.
+    #[command(
+        after_help = "A PATH is an mbox, a file with one message, a Maildir (cur and new are read), or a\n\
+                            directory with .eml files. Messages are kept as they are but for their line\n\
+                            ends, which become CRLF; nothing is put on top. Those larger than\n\
+                            limits.message_size are told and left out, and the command exits 1. Works\n\
+                            beside a running server. Nothing is remembered of what was imported: a\n\
+                            second run imports all of it again.\n\n\
+                            Examples:\n  pillarbox import alice@example.org old.mbox\n  \
+                            pillarbox import alice@example.org ~alice/Maildir"
+    )]
+    Import {
+        /// The address whose mailbox gets them; in open mode it is made when it does not exist.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Where the messages are.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
     },
     /// Says whether the database is whole: each thing that is wrong with it, one line each.
     #[command(
@@ -318,6 +361,13 @@ fn speak_plainly_of_panics() {
     }));
 }
 
+/// The parser asks for a target itself; should it ever not, this is what it says.
+fn no_target() -> Failure {
+    let text = "--mbox FILE or --eml DIR is missing";
+    let error = CommandLine::command().error(ErrorKind::MissingRequiredArgument, text);
+    Failure::Usage(Box::new(error))
+}
+
 fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
     let CommandLine { global, command } = line;
     if let Command::Serve { ephemeral: true } = command
@@ -340,6 +390,11 @@ fn dispatch(line: CommandLine, out: &mut Output) -> Result<(), Failure> {
             let existing = if force { Existing::Replace } else { Existing::Keep };
             backup::back_up(&config()?, &file, existing, out)
         }
+        Command::Export { address, mbox, eml } => {
+            let target = mbox.map(Target::Mbox).or(eml.map(Target::Eml)).ok_or_else(no_target)?;
+            export::run(&config()?, &address, &target, out)
+        }
+        Command::Import { address, paths } => import::run(&config()?, &address, &paths, out),
         Command::Restore { file } => backup::restore(&config()?, &file, out),
         Command::Verify { file } => verify::run(&config()?, file.as_deref(), out),
         Command::Check => check::run(&config()?, out),

@@ -73,6 +73,7 @@ pub(super) fn words(file: &Path, summary: &Summary) -> String {
     let file = file.display();
     let size = Size::Octets(*octets);
     format!(
-        "{file} is sound: {messages} messages in {mailboxes} mailboxes, {size}{on_their_way}, schema {version}"
+        "{file} is sound: {messages} messages in {mailboxes} mailboxes, {size}{on_their_way}, \
+         schema {version}"
     )
 }

@@ -22,8 +22,8 @@ pub trait Listener {
     fn finding(&mut self, finding: String);
 }
 
-/// Checks a database, beside a server or without one, and changes nothing: that its pages are sound, that each
-/// body is whole, that each count is right, that nothing is an orphan. It looks at one moment of the
+/// Checks a database, beside a server or without one, and changes nothing: that its pages are sound, that
+/// each body is whole, that each count is right, that nothing is an orphan. It looks at one moment of the
 /// database; while it does, a server beside it cannot begin its WAL anew.
 ///
 /// # Errors
@@ -48,8 +48,8 @@ pub async fn copy(file: &Path, to: &Path) -> Result<(), OpenError> {
     sqlite::copy::copy(file, to).await
 }
 
-/// Makes a copy ready to take the place of the database that it is a copy of: unique-ids that were given after
-/// it was made are not given again. Those of the messages in it stay.
+/// Makes a copy ready to take the place of the database that it is a copy of: unique-ids that were given
+/// after it was made are not given again. Those of the messages in it stay.
 ///
 /// # Errors
 /// [`OpenError`]; nothing was changed then.

@@ -26,7 +26,8 @@ pub(super) struct Checkpoints {
     waiting: AtomicU64,
     /// Whether new mail was refused for want of room: then a shorter WAL helps.
     pressed: AtomicBool,
-    /// Octets of the WAL file when somebody who reads for long, such as a backup, last kept it from being cut.
+    /// Octets of the WAL file when somebody who reads for long, as a backup does, last kept it from being
+    /// cut.
     stuck: AtomicU64,
 }
 

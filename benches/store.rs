@@ -13,6 +13,7 @@ use pillarbox::mail::body::Body;
 use pillarbox::mail::envelope::{Delivery, MailboxCopy};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::store::accounts::Mode;
+use pillarbox::store::retention::Rules;
 use pillarbox::store::{Options, Store, Tenure, testing};
 use sqlx::{ConnectOptions, Row};
 use std::fs::File;
@@ -60,6 +61,7 @@ async fn open(dir: &Path) -> Store {
         domains: vec![],
         tag_separator: "+".into(),
         default_quota: None,
+        retention: Rules::default(),
         tenure: Tenure::Server,
     };
     Store::open(options).await.unwrap()

@@ -9,6 +9,7 @@ use crate::net::bind::{BindError, SocketFile};
 use crate::net::drain::{Drain, Drained};
 use crate::net::inherited::{Inherited, InheritedError};
 use crate::net::tls::{Keys, TlsError};
+use crate::store::retention::Rules;
 use crate::store::{OpenError, Options, Store, Tenure, accounts};
 use doors::House;
 use futures_util::FutureExt;
@@ -336,6 +337,11 @@ pub fn store_options(config: &Config, tenure: Tenure) -> Options {
         domains: config.accounts.domains.clone(),
         tag_separator: config.accounts.tag_separator.clone(),
         default_quota: config.limits.default_quota,
+        retention: Rules {
+            age_max: config.retention.age_max,
+            messages_max: config.retention.messages_max,
+            octets_max: config.retention.octets_max,
+        },
         tenure,
     }
 }

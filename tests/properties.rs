@@ -6,6 +6,7 @@ mod bare_smtp;
 
 use bare_smtp::{BareSmtp, KeptMessage, With};
 use bytes::BytesMut;
+use pillarbox::cli::mailfile::{Form, Found, MboxWriter, Messages};
 use pillarbox::mail::address::Address;
 use pillarbox::smtp::command::{Command, loggable};
 use pillarbox::smtp::role::Role;
@@ -317,6 +318,52 @@ proptest! {
     ) {
         if let Ok(address) = Address::parse(&format!("{local}@{domain}")) {
             prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+        }
+    }
+}
+
+/// Messages as the store keeps them: lines that make trouble in an mbox, each ended by CRLF.
+fn messages() -> impl Strategy<Value = Vec<String>> {
+    let line = prop_oneof![
+        2 => Just(String::new()),
+        2 => ">{0,3}From ?[a-z]{0,2} ?(10:20)?",
+        1 => "[ -~]{0,12}",
+    ];
+    let message = vec(line, 0..8).prop_map(|lines| lines.iter().map(|line| format!("{line}\r\n")).collect());
+    vec(message, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn an_mbox_gives_back_the_messages_that_were_written_however_they_were_cut(
+        messages in messages(),
+        cut in 1_usize..20,
+    ) {
+        let mut writer = MboxWriter::new(Vec::new());
+        for message in &messages {
+            writer.begin("a@b", "Tue Nov 24 10:20:30 2026").unwrap();
+            for part in message.as_bytes().chunks(cut) {
+                writer.write(part).unwrap();
+            }
+            writer.end().unwrap();
+        }
+        let mbox = writer.into_inner();
+        let file = std::io::BufReader::with_capacity(cut, &mbox[..]);
+        let mut reader = Messages::new(file, Form::Mbox, 10_000);
+        let read: Vec<Found> = std::iter::from_fn(|| reader.next_message().unwrap()).collect();
+        let want: Vec<Found> = messages.into_iter().map(|m| Found::Message(m.into_bytes())).collect();
+        prop_assert_eq!(read, want);
+    }
+
+    #[test]
+    fn any_file_is_read_to_its_end_within_the_limit(octets in vec(any::<u8>(), 0..400), limit in 0_usize..50) {
+        for form in [Form::Mbox, Form::Single] {
+            let mut reader = Messages::new(&octets[..], form, limit);
+            while let Some(found) = reader.next_message().unwrap() {
+                if let Found::Message(message) = found {
+                    prop_assert!(message.len() <= limit);
+                }
+            }
         }
     }
 }

@@ -178,7 +178,7 @@ fn readable(digest: &Digest, entry: &Entry, out: &mut Output) -> Result<(), Fail
 }
 
 /// Finds a mailbox and does `work` on it.
-fn with_listing(
+pub(super) fn with_listing(
     config: &Config,
     address: &Address,
     work: impl AsyncFnOnce(&Store, &Listing) -> Result<(), Failure>,

@@ -2,17 +2,23 @@
 
 pub mod account;
 pub mod alias;
+pub mod backup;
 pub mod check;
+pub mod export;
 pub mod guard;
+pub mod import;
+pub mod mailfile;
 pub mod message;
 pub mod mime;
 pub mod open;
 pub mod output;
 pub mod pages;
 pub mod password;
+pub mod progress;
 pub mod ready;
 pub mod text;
 pub mod tls;
+pub mod verify;
 
 use crate::config::units::{self, Size, UnitError};
 use crate::mail::address::{Address, AddressError};
@@ -20,8 +26,10 @@ use crate::mail::ids::MsgNo;
 use crate::serve::{self, Lifetime};
 use crate::store::accounts::AliasName;
 use account::{Form, Present};
+use backup::Existing;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use export::Target;
 use message::View;
 use output::{Failure, Output};
 use password::Source;
@@ -106,6 +114,85 @@ enum Command {
     /// Shows what is in a mailbox and changes nothing.
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
+    /// Writes all mail and accounts into one file, beside a running server or without one.
+    #[command(
+        after_help = "The file is the database as it was at one moment, with all that was acknowledged\n\
+                            before the command began. It is written beside FILE, synced, checked as\n\
+                            `verify` does, and only then given its name. Passwords are in it as\n\
+                            hashes: keep it as safe as the server.\n\n\
+                            Example:\n  pillarbox backup /backup/pillarbox-$(date +%F).db"
+    )]
+    Backup {
+        /// The file to make.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Take the place of a file of that name, once the new one is whole.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Makes the database of the data directory out of a backup.
+    #[command(
+        after_help = "The server must not run, and the data directory must have no database. The backup\n\
+                            is checked first. Messages keep their unique-ids; new ones get ids that were\n\
+                            never given before, so that no client takes new mail for mail it has seen.\n\n\
+                            Example:\n  mv pillarbox-data pillarbox-data.old\n  \
+                            pillarbox restore /backup/pillarbox-2026-01-31.db\n  pillarbox serve"
+    )]
+    Restore {
+        /// The backup.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Copies the messages of a mailbox into an mbox or into files; changes nothing.
+    #[command(
+        group = clap::ArgGroup::new("target").required(true),
+        after_help = "Every message is written as POP3 gives it, trace lines included. The mbox\n\
+                            has LF line ends and is quoted as mboxrd; files have CRLF and are named by\n\
+                            the unique-id, so that a second run adds only what is new.\n\n\
+                            Examples:\n  pillarbox export alice@example.org --mbox alice.mbox\n  \
+                            pillarbox export alice@example.org --eml alice/"
+    )]
+    Export {
+        /// The address of the mailbox.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Into this file, which must not exist.
+        #[arg(long, value_name = "FILE", group = "target")]
+        mbox: Option<PathBuf>,
+        /// Into this directory, a file for each message.
+        #[arg(long, value_name = "DIR", group = "target")]
+        eml: Option<PathBuf>,
+    },
+    /// Puts messages out of mboxes, Maildirs and message files into a mailbox.
+    #[command(
+        after_help = "A PATH is an mbox, a file with one message, a Maildir (cur and new are read), or a\n\
+                            directory with .eml files. Messages are kept as they are but for their line\n\
+                            ends, which become CRLF; nothing is put on top. Those larger than\n\
+                            limits.message_size are told and left out, and the command exits 1. Works\n\
+                            beside a running server. Nothing is remembered of what was imported: a\n\
+                            second run imports all of it again.\n\n\
+                            Examples:\n  pillarbox import alice@example.org old.mbox\n  \
+                            pillarbox import alice@example.org ~alice/Maildir"
+    )]
+    Import {
+        /// The address whose mailbox gets them; in open mode it is made when it does not exist.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Where the messages are.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Says whether the database is whole: each thing that is wrong with it, one line each.
+    #[command(
+        after_help = "Checks the pages of the database, that every message has all of its octets, that\n\
+                            every count is right, and that nothing is left over. Changes nothing and works\n\
+                            beside a running server. Exits 1 when something is wrong."
+    )]
+    Verify {
+        /// A backup, or another database; without it that of the data directory.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Makes what TLS needs, for trials.
     #[command(subcommand, arg_required_else_help = true)]
     Tls(TlsCommand),
@@ -311,6 +398,13 @@ fn speak_plainly_of_panics() {
     }));
 }
 
+/// The parser asks for a target itself; should it ever not, this is what it says.
+fn no_target() -> Failure {
+    let text = "--mbox FILE or --eml DIR is missing";
+    let error = CommandLine::<Command>::command().error(ErrorKind::MissingRequiredArgument, text);
+    Failure::Usage(Box::new(error))
+}
+
 fn dispatch(line: CommandLine<Known>, out: &mut Output) -> Result<(), Failure> {
     let CommandLine { global, command } = line;
     let command = match command {
@@ -332,6 +426,17 @@ fn dispatch(line: CommandLine<Known>, out: &mut Output) -> Result<(), Failure> {
             let (config, inherited) = open::with_inherited(&global)?;
             serve::run(config, lifetime, inherited).map_err(Failure::because)
         }
+        Command::Backup { file, force } => {
+            let existing = if force { Existing::Replace } else { Existing::Keep };
+            backup::back_up(&config()?, &file, existing, out)
+        }
+        Command::Export { address, mbox, eml } => {
+            let target = mbox.map(Target::Mbox).or(eml.map(Target::Eml)).ok_or_else(no_target)?;
+            export::run(&config()?, &address, &target, out)
+        }
+        Command::Import { address, paths } => import::run(&config()?, &address, &paths, out),
+        Command::Restore { file } => backup::restore(&config()?, &file, out),
+        Command::Verify { file } => verify::run(&config()?, file.as_deref(), out),
         Command::Check => check::run(&config()?, out),
         Command::Ready { wait } => ready::run(&config()?, wait, out),
         Command::Tls(TlsCommand::Dev { names }) => {

@@ -75,6 +75,17 @@ pub fn database_exists(config: &Config) -> Result<bool, Failure> {
     }
 }
 
+/// What a command waits with.
+///
+/// # Errors
+/// [`Failure`] when the system gives no resources.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because(format!("the system gives no resources: {error}")))
+}
+
 /// Opens the store, beside a server or without one, does `work` and closes it.
 ///
 /// # Errors
@@ -83,11 +94,7 @@ pub fn with_store<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Store) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::because(format!("the system gives no resources: {error}")))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let store = Store::open(store_options(config, Tenure::Command)).await.map_err(Failure::because)?;
         let result = work(&store).await;
         store.close().await;

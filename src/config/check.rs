@@ -74,6 +74,7 @@ impl Check<'_> {
         let tag_separator = self.tag_separator();
         let tls = self.tls();
         let limits = self.limits();
+        let retention = self.retention(mode.as_ref(), limits.as_ref());
         let log = self.log();
         let plaintext_auth = match self.flag(&keys::ALLOW_PLAINTEXT_AUTH) {
             false => PlaintextAuth::LocalOnly,
@@ -89,6 +90,7 @@ impl Check<'_> {
             tls,
             plaintext_auth,
             limits: limits?,
+            retention: retention?,
             log: log?,
             file: None,
             warnings: Vec::new(),
@@ -266,7 +268,7 @@ impl Check<'_> {
         Some(value)
     }
 
-    fn size(&mut self, key: &Key) -> Option<At<Size>> {
+    pub(super) fn size(&mut self, key: &Key) -> Option<At<Size>> {
         let At { value, place } = self.text(key)?;
         match units::size(&value) {
             Ok(value) => Some(At { value, place }),

@@ -212,6 +212,14 @@ pub const DEFAULT_QUOTA: Key =
 /// What becomes of a bare CR or LF in a message.
 pub const BARE_NEWLINE: Key =
     Key::new("limits.bare_newline", Text, Sample::Text("refuse"), Sample::Text("refuse"));
+/// How old a message gets.
+pub const MAX_AGE: Key =
+    Key::new("retention.max_age", Quantity, Sample::Text("off"), Sample::Text("30 days"));
+/// Most messages of a mailbox.
+pub const MAX_MESSAGES: Key =
+    Key::new("retention.max_messages", Quantity, Sample::Text("off"), Sample::Text("1000"));
+/// Octets of all messages together; the default depends on the mode.
+pub const TOTAL_SIZE: Key = Key::unset("retention.total_size", Quantity, Sample::Text("1 GiB"));
 /// How log lines look.
 pub const LOG_FORMAT: Key = Key::new("log.format", Text, Sample::Text("text"), Sample::Text("json"));
 /// Which log lines there are.
@@ -245,9 +253,9 @@ pub static ALL: &[Key] = &[
     POP3_TIMEOUT,
     DEFAULT_QUOTA,
     BARE_NEWLINE,
-    Key::later("retention.max_age", Quantity, Sample::Text("off")),
-    Key::later("retention.max_messages", Quantity, Sample::Text("off")),
-    Key::later("retention.total_size", Quantity, Sample::Text("off")),
+    MAX_AGE,
+    MAX_MESSAGES,
+    TOTAL_SIZE,
     LOG_FORMAT,
     LOG_FILTER,
 ];

@@ -10,6 +10,7 @@ mod cross;
 pub mod fault;
 pub mod keys;
 pub mod raw;
+mod retention;
 pub mod units;
 
 use crate::mail::address::Domain;
@@ -39,6 +40,8 @@ pub struct Config {
     pub plaintext_auth: PlaintextAuth,
     /// Bounds.
     pub limits: Limits,
+    /// What is thrown away by itself.
+    pub retention: Retention,
     /// Log lines.
     pub log: Log,
     /// The file that was read, if one was.
@@ -137,6 +140,17 @@ pub struct Limits {
     pub default_quota: Option<u64>,
     /// What becomes of a bare CR or LF in a message.
     pub bare_newline: BareNewline,
+}
+
+/// What is thrown away by itself, oldest first; `None` is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How old a message gets.
+    pub age_max: Option<Duration>,
+    /// Most messages of one mailbox.
+    pub messages_max: Option<u64>,
+    /// Octets of all messages of all mailboxes together.
+    pub octets_max: Option<u64>,
 }
 
 /// How log lines look.

@@ -4,7 +4,7 @@
 //! take it for a size it is two different ones; it is refused with the two ways of saying it.
 
 use super::fault::quoted;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::fmt;
 use std::time::Duration;
 
@@ -111,6 +111,30 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     Duration::try_from(duration).or_else(|_| refuse(format!("{shown} is negative"), "5m"))
 }
 
+/// Reads an age: "30 days", "2 weeks", "12h", or "off". A day has 24 hours. Never negative, never zero.
+///
+/// # Errors
+/// [`UnitError`], which names a text that would be right.
+pub fn age(text: &str) -> Result<Option<Duration>, UnitError> {
+    let trimmed = text.trim();
+    let shown = quoted(text);
+    if trimmed.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    if trimmed.bytes().all(|b| b.is_ascii_digit()) && !trimmed.is_empty() {
+        return refuse(format!("{shown} has no unit (days, h, m or s)"), format!("{trimmed} days"));
+    }
+    let span = trimmed.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    match span.ok() {
+        Some(age) if age.is_negative() => refuse(format!("{shown} is negative"), "30 days"),
+        Some(age) if age.is_zero() => {
+            refuse(format!("{shown} is no time at all (never is \"off\")"), "30 days")
+        }
+        Some(age) => Ok(Duration::try_from(age).ok()),
+        None => refuse(format!("{shown} is not an age in days, hours, minutes and seconds"), "30 days"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +212,22 @@ mod tests {
         ] {
             let error = duration(text).expect_err(text);
             assert!(error.wrong.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_age_may_be_told_in_days_and_weeks() {
+        const DAY: u64 = 86_400;
+        for (text, seconds) in
+            [("30 days", 30 * DAY), ("30d", 30 * DAY), ("1 week", 7 * DAY), ("36h", 129_600)]
+        {
+            assert_eq!(age(text), Ok(Some(Duration::from_secs(seconds))), "{text}");
+        }
+        assert_eq!(age("Off"), Ok(None));
+        for (text, instead) in
+            [("30", "30 days"), ("-1d", "30 days"), ("0s", "30 days"), ("1 month", "30 days")]
+        {
+            assert_eq!(age(text).map_err(|e| e.instead), Err(instead.to_owned()), "{text}");
         }
     }
 

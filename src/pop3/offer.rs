@@ -10,8 +10,10 @@ pub enum Expiry {
     /// Until the client deletes them.
     #[default]
     Never,
-    /// This many days at least.
+    /// This many days at least; 0 means that a client had better leave nothing here.
     Days(u32),
+    /// Nobody can say: the oldest go when there are too many.
+    Untold,
 }
 
 /// What this server can do for one connection.
@@ -52,11 +54,12 @@ impl Offer {
         lines.push("AUTH-RESP-CODE".into());
         // RFC 2449 §6.6: a client may send commands without waiting for the answers.
         lines.push("PIPELINING".into());
-        lines.push(match self.expiry {
-            // RFC 2449 §6.7: NEVER, or how many days a message stays at least.
-            Expiry::Never => "EXPIRE NEVER".into(),
-            Expiry::Days(days) => format!("EXPIRE {days}").into(),
-        });
+        match self.expiry {
+            // RFC 2449 §6.7: NEVER asserts that the server deletes nothing; else the least number of days.
+            Expiry::Never => lines.push("EXPIRE NEVER".into()),
+            Expiry::Days(days) => lines.push(format!("EXPIRE {days}").into()),
+            Expiry::Untold => {}
+        }
         // RFC 6856 §2.2: user names and passwords may be UTF-8, before the command UTF8 too.
         lines.push("UTF8 USER".into());
         // RFC 2449 §6.9: without a version, which would only tell an attacker where to look.
@@ -124,8 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn the_expiry_is_told_in_days() {
-        let offer = Offer { expiry: Expiry::Days(30), ..Offer::default() };
-        assert!(offer.capabilities().contains(&"EXPIRE 30".into()));
+    fn the_expiry_is_told_in_days_or_not_at_all() {
+        let offer = |expiry| Offer { expiry, ..Offer::default() };
+        assert!(offer(Expiry::Days(30)).capabilities().contains(&"EXPIRE 30".into()));
+        assert!(!offer(Expiry::Untold).capabilities().iter().any(|line| line.starts_with("EXPIRE")));
     }
 }

@@ -244,6 +244,7 @@ impl Reply {
         match error {
             Error::LeaseLost => Reply::EVICTED,
             Error::NoMailbox(_) => fixed(Status::ErrSysPerm, "this mailbox does not exist any more"),
+            Error::Gone => fixed(Status::Err, "this message does not exist any more"),
             Error::Broken(_) => fixed(Status::ErrSysPerm, "the mail store fails, nothing was deleted"),
             Error::DiskFull => {
                 fixed(Status::ErrSysTemp, "the mail store has no room, nothing was deleted, try again later")

@@ -313,7 +313,11 @@ impl Driver {
         let (mut slice, mut reader) = match begun.await {
             Ok(begun) => begun,
             Err(fault) => {
-                error!(%fault, message = ?entry.id, "a message cannot be read");
+                if fault == Error::Gone {
+                    info!(message = ?entry.id, "a message that was asked for was thrown away meanwhile");
+                } else {
+                    error!(%fault, message = ?entry.id, "a message cannot be read");
+                }
                 return Ok(Event::Unsent(fault));
             }
         };

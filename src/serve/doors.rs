@@ -4,7 +4,7 @@
 use super::{ServeError, mode};
 use crate::auth::Auth;
 use crate::config::bind::Bind;
-use crate::config::{BareNewline, Config, Listen, Mode};
+use crate::config::{BareNewline, Config, Listen, Mode, Retention};
 use crate::mail::address::Address;
 use crate::mail::peer::Peer;
 use crate::net::bind::{self, SocketFile};
@@ -204,7 +204,7 @@ impl Rooms<'_> {
             encryption: encryption(self.house.keys.map(Keys::for_pop3), start),
             plaintext_auth: plaintext_auth(self.house.config),
             timeout: self.house.config.limits.pop3_timeout,
-            expiry: Expiry::Never,
+            expiry: expiry(&self.house.config.retention),
         }
     }
 }
@@ -223,6 +223,19 @@ fn plaintext_auth(config: &Config) -> PlaintextAuth {
         // Its passwords mean nothing.
         Mode::Open => PlaintextAuth::Anywhere,
         Mode::Closed => config.plaintext_auth,
+    }
+}
+
+/// What CAPA says of retention. A bound on number or size has no days, so that alone it leaves NEVER unsaid.
+fn expiry(retention: &Retention) -> Expiry {
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+    match retention {
+        // RFC 2449 §6.7: whole days, rounded down: the least that may be in force.
+        Retention { age_max: Some(age), .. } => {
+            Expiry::Days(u32::try_from(age.as_secs() / DAY_SECONDS).unwrap_or(u32::MAX))
+        }
+        Retention { age_max: None, messages_max: None, octets_max: None } => Expiry::Never,
+        Retention { age_max: None, .. } => Expiry::Untold,
     }
 }
 

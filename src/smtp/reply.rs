@@ -195,7 +195,7 @@ impl Reply {
             // The recipient was there at RCPT. The next try tells it there, and spares the others.
             Error::NoMailbox(_) => fixed(451, "4.2.1", "a mailbox has just gone, try again"),
             Error::DiskFull => fixed(452, "4.3.1", "no room to keep mail, try again later"),
-            Error::LeaseLost | Error::Unavailable(_) | Error::Broken(_) => {
+            Error::LeaseLost | Error::Gone | Error::Unavailable(_) | Error::Broken(_) => {
                 fixed(451, "4.3.0", "mail cannot be kept at the moment, try again later")
             }
         }

@@ -208,7 +208,7 @@ impl Store {
     }
 
     async fn change(&self, change: AccountChange) -> Result<u64, AccountError> {
-        match self.inner.writer.submit(Op::Account(change), None).await? {
+        match self.inner.writer.submit(Op::Account(change), Vec::new()).await? {
             Done::Account(result) => result,
             other => Err(unexpected(&other).into()),
         }

@@ -27,6 +27,8 @@ pub(in crate::store) enum Op {
     DiscardAll,
     /// Deletes messages of a mailbox.
     Expunge { mailbox: MailboxId, ids: Vec<MessageId> },
+    /// Deletes messages of any mailboxes: the rules of retention. Those that are gone are no fault.
+    Expire(Vec<MessageId>),
     /// Changes accounts or aliases.
     Account(AccountChange),
 }
@@ -46,7 +48,7 @@ impl Op {
                 heads + body + ROW
             }
             Op::Stage { slice, .. } => slice.len() as u64 + ROW,
-            Op::Expunge { ids, .. } => ids.len() as u64 * ROW,
+            Op::Expunge { ids, .. } | Op::Expire(ids) => ids.len() as u64 * ROW,
             Op::Discard(_) | Op::DiscardAll | Op::Account(_) => ROW,
         }
     }
@@ -128,6 +130,24 @@ pub(in crate::store) struct Beginning {
     pub(in crate::store) chunks: u32,
 }
 
+/// A message as the rules of retention see it.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Old {
+    pub(in crate::store) id: MessageId,
+    pub(in crate::store) mailbox: MailboxName,
+    pub(in crate::store) octets: u64,
+    /// Unix seconds.
+    pub(in crate::store) received: i64,
+}
+
+/// A mailbox with more messages than it may have.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Crowded {
+    pub(in crate::store) mailbox: MailboxId,
+    /// Messages in it.
+    pub(in crate::store) messages: u64,
+}
+
 /// A mailbox and its messages, oldest first.
 pub(in crate::store) type Found = (MailboxId, Vec<Entry>);
 
@@ -155,6 +175,14 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<Account>, Error>>;
     /// All aliases, by name.
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<Alias>, Error>>;
+    /// Octets of all messages of all mailboxes.
+    fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>>;
+    /// The oldest messages behind `after`, so many at most, in the order in which they came.
+    fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
+    /// The oldest messages of one mailbox, in the order in which they came.
+    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
+    /// The mailboxes with more than so many messages.
+    fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>>;
     /// House work between commits, off their path. Called after each.
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>>;
     /// The last house work; nothing is asked of the engine afterwards.

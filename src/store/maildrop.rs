@@ -4,6 +4,9 @@
 //! that was silent for [`SILENCE_MAX`] gives way to a new login, but not while its deletions are on
 //! their way to the disk: a lease travels with them through the writer and goes back after the
 //! commit, whoever still waits for it.
+//!
+//! What retention throws away never goes from under a session: the sweep takes the lease too, for the one
+//! commit that it needs. A login that meets it waits for that commit, which is no other session's doing.
 
 use super::ahead::Ahead;
 use super::engine::{Done, Op};
@@ -15,8 +18,10 @@ use crate::mail::ids::{MailboxId, MessageId};
 use crate::mail::listing::Entry;
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// A session that was silent for this long gives way to a new login.
@@ -26,6 +31,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Leases {
     table: Mutex<Table>,
+    /// Told whenever a sweep gives leases back.
+    swept: Notify,
 }
 
 #[derive(Default)]
@@ -48,26 +55,73 @@ enum Stage {
     Open,
     /// Its deletions are with the writer: from here it cannot be taken over.
     Updating,
+    /// No session has it, but a sweep that is with the writer.
+    Sweeping,
+}
+
+/// What became of a wish for a lease.
+pub(super) enum Taken {
+    Yes(LeaseHold),
+    /// A live session has it.
+    InUse,
+    /// A sweep has it, for one commit.
+    Swept,
 }
 
 impl Leases {
-    /// Gives the lease of a mailbox; `None` when a live session has it.
-    pub(super) fn take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Option<LeaseHold> {
+    /// Gives the lease of a mailbox to a session; `None` when a live session has it. Waits for a sweep.
+    pub(super) async fn take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Option<LeaseHold> {
+        loop {
+            let swept = self.swept.notified();
+            let mut swept = pin!(swept);
+            // From here on the end of a sweep is heard of.
+            swept.as_mut().enable();
+            match self.try_take(mailbox, now) {
+                Taken::Yes(hold) => return Some(hold),
+                Taken::InUse => return None,
+                Taken::Swept => swept.await,
+            }
+        }
+    }
+
+    fn try_take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Taken {
         let mut table = self.lock();
         if let Some(lease) = table.held.get(mailbox) {
             let silent = now.saturating_duration_since(lease.heard);
-            if lease.stage == Stage::Updating || silent < SILENCE_MAX {
-                return None;
+            match lease.stage {
+                Stage::Sweeping => return Taken::Swept,
+                Stage::Updating => return Taken::InUse,
+                Stage::Open if silent < SILENCE_MAX => return Taken::InUse,
+                Stage::Open => lease.evicted.cancel(),
             }
-            lease.evicted.cancel();
         }
+        Taken::Yes(self.give(&mut table, mailbox, now, Stage::Open))
+    }
+
+    /// Gives the lease to a sweep, for one commit; `None` when anybody has it.
+    pub(super) fn take_for_sweep(
+        self: &Arc<Leases>,
+        mailbox: &MailboxName,
+        now: Instant,
+    ) -> Option<LeaseHold> {
+        let mut table = self.lock();
+        let is_free = !table.held.contains_key(mailbox);
+        is_free.then(|| self.give(&mut table, mailbox, now, Stage::Sweeping))
+    }
+
+    fn give(
+        self: &Arc<Leases>,
+        table: &mut Table,
+        mailbox: &MailboxName,
+        now: Instant,
+        stage: Stage,
+    ) -> LeaseHold {
         table.given += 1;
         let number = table.given;
         let evicted = CancellationToken::new();
-        let lease = Lease { number, heard: now, stage: Stage::Open, evicted: evicted.clone() };
+        let lease = Lease { number, heard: now, stage, evicted: evicted.clone() };
         table.held.insert(mailbox.clone(), lease);
-        drop(table);
-        Some(LeaseHold { leases: Arc::clone(self), mailbox: mailbox.clone(), number, evicted })
+        LeaseHold { leases: Arc::clone(self), mailbox: mailbox.clone(), number, evicted }
     }
 
     /// No panic happens while the table is locked, so it is whole even after one elsewhere.
@@ -105,7 +159,10 @@ impl Drop for LeaseHold {
     fn drop(&mut self) {
         let mut table = self.leases.lock();
         if table.held.get(&self.mailbox).is_some_and(|l| l.number == self.number) {
-            table.held.remove(&self.mailbox);
+            let returned = table.held.remove(&self.mailbox);
+            if returned.is_some_and(|lease| lease.stage == Stage::Sweeping) {
+                self.leases.swept.notify_waiters();
+            }
         }
     }
 }
@@ -172,7 +229,7 @@ impl Maildrop {
         let Maildrop { store, hold, mailbox, .. } = self;
         hold.begin_update()?;
         let Some(mailbox) = mailbox.filter(|_| !ids.is_empty()) else { return Ok(Expunged::new(0)) };
-        match store.writer.submit(Op::Expunge { mailbox, ids }, Some(hold)).await? {
+        match store.writer.submit(Op::Expunge { mailbox, ids }, vec![hold]).await? {
             Done::Expunged(messages) => Ok(Expunged::new(messages)),
             other => Err(unexpected(&other)),
         }

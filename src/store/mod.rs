@@ -15,6 +15,7 @@
 pub mod accounts;
 mod ahead;
 pub mod browse;
+pub mod copies;
 mod engine;
 mod health;
 mod lookups;
@@ -22,6 +23,7 @@ pub mod maildrop;
 pub mod open;
 pub mod outcome;
 pub mod reader;
+pub mod retention;
 mod route;
 mod sqlite;
 pub mod staging;
@@ -48,7 +50,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use writer::Writer;
 
@@ -68,6 +70,9 @@ struct Inner {
     ahead: Arc<ahead::Budget>,
     health: Arc<Health>,
     tenancy: Tenancy,
+    rules: retention::Rules,
+    /// Told when the house work is to end.
+    stop: CancellationToken,
     /// Ends the house work with the last clone.
     _house_work: DropGuard,
 }
@@ -89,13 +94,13 @@ impl Store {
         options: Options,
     ) -> Result<Store, OpenError> {
         let health = Arc::new(Health::new());
-        let committed = Arc::new(Notify::new());
-        let writer = Writer::start(Arc::clone(&engine), Arc::clone(&health), Arc::clone(&committed));
+        let (committed, commits) = watch::channel(0);
+        let writer = Writer::start(Arc::clone(&engine), Arc::clone(&health), committed);
         let stop = CancellationToken::new();
         if options.tenure == Tenure::Server {
-            tokio::spawn(house_work(Arc::clone(&engine), Arc::clone(&health), committed, stop.clone()));
+            tokio::spawn(house_work(Arc::clone(&engine), Arc::clone(&health), commits.clone(), stop.clone()));
             // What was staged when the last server ended is nobody's. With a full disk it waits.
-            if let Err(error) = writer.submit(Op::DiscardAll, None).await {
+            if let Err(error) = writer.submit(Op::DiscardAll, Vec::new()).await {
                 if error != Error::DiskFull {
                     return Err(OpenError::Store(error));
                 }
@@ -111,20 +116,25 @@ impl Store {
         let lookups = Lookups::start(Arc::clone(&engine));
         let leases = Arc::default();
         let ahead = ahead::Budget::new(ahead::BUDGET_OCTETS);
-        let _house_work = stop.drop_guard();
-        Ok(Store {
-            inner: Arc::new(Inner {
-                engine,
-                policy,
-                writer,
-                lookups,
-                leases,
-                ahead,
-                health,
-                tenancy,
-                _house_work,
-            }),
-        })
+        let rules = options.retention;
+        let _house_work = stop.clone().drop_guard();
+        let inner = Arc::new(Inner {
+            engine,
+            policy,
+            writer,
+            lookups,
+            leases,
+            ahead,
+            health,
+            tenancy,
+            rules,
+            stop,
+            _house_work,
+        });
+        if options.tenure == Tenure::Server && !rules.are_off() {
+            retention::start(&inner, commits);
+        }
+        Ok(Store { inner })
     }
 
     /// Where mail for `to` goes. `declared_octets` is the SIZE that the sender announced.
@@ -156,7 +166,7 @@ impl Store {
         let mut seen = HashSet::new();
         delivery.copies.retain(|copy| seen.insert(copy.mailbox.clone()));
         let takes = delivery.copies.iter().map(|copy| self.inner.policy.takes(&copy.mailbox)).collect();
-        match self.inner.writer.submit(Op::Deliver { delivery, takes }, None).await? {
+        match self.inner.writer.submit(Op::Deliver { delivery, takes }, Vec::new()).await? {
             Done::Delivered => Ok(Receipt::new(queue_id)),
             other => Err(unexpected(&other)),
         }
@@ -182,7 +192,7 @@ impl Store {
         now: Instant,
     ) -> Result<Option<(Maildrop, Listing)>, Error> {
         self.inner.health.check()?;
-        let Some(hold) = self.inner.leases.take(mailbox, now) else { return Ok(None) };
+        let Some(hold) = self.inner.leases.take(mailbox, now).await else { return Ok(None) };
         let found = self.ask(self.inner.engine.listing(mailbox)).await?;
         let (id, entries) = found.map_or((None, Vec::new()), |(id, entries)| (Some(id), entries));
         let listing = Listing::new(self.inner.engine.era(), entries);
@@ -221,6 +231,7 @@ impl Store {
 
     /// Commits what is waiting and closes the database. Later calls get [`Error::Unavailable`].
     pub async fn close(self) {
+        self.inner.stop.cancel();
         self.inner.writer.close().await;
         self.inner.engine.close().await;
         self.inner.tenancy.release();
@@ -243,10 +254,10 @@ impl fmt::Debug for Store {
 async fn house_work(
     engine: Arc<dyn Engine>,
     health: Arc<Health>,
-    committed: Arc<Notify>,
+    mut commits: watch::Receiver<u64>,
     stop: CancellationToken,
 ) {
-    while stop.run_until_cancelled(committed.notified()).await.is_some() {
+    while let Some(Ok(())) = stop.run_until_cancelled(commits.changed()).await {
         if let Err(error) = health.noted(engine.tidy().await) {
             tracing::warn!(%error, "house work on the database failed");
         }

@@ -2,6 +2,7 @@
 
 use super::accounts::Mode;
 use super::outcome::Error;
+use super::retention::Rules;
 use super::sqlite::Sqlite;
 use crate::mail::address::Domain;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -32,6 +33,8 @@ pub struct Options {
     pub tag_separator: String,
     /// Octets for accounts without a quota of their own; `None` for no limit.
     pub default_quota: Option<u64>,
+    /// What a server throws away by itself.
+    pub retention: Rules,
     /// Who opens it.
     pub tenure: Tenure,
 }
@@ -146,6 +149,12 @@ pub(super) async fn open(options: &Options) -> Result<(Sqlite, Tenancy), OpenErr
     synced.map_err(|error| trouble(dir, "writing the directory to disk (fsync)", error))?;
     drop(opening);
     Ok((engine, tenancy))
+}
+
+/// Takes the lock of a server without being one.
+pub(super) async fn hold(dir: &Path) -> Result<Tenancy, OpenError> {
+    make(dir)?;
+    Tenancy::server(dir).await
 }
 
 fn trouble(dir: &Path, doing: &'static str, error: io::Error) -> OpenError {

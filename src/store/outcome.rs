@@ -80,6 +80,9 @@ pub enum Error {
     /// The mailbox does not exist, or does not exist any more.
     #[error("mailbox {0} does not exist")]
     NoMailbox(MailboxName),
+    /// The message does not exist any more: its account was removed, or it was too old to be kept.
+    #[error("the message does not exist any more")]
+    Gone,
     /// The disk has no room. It passes when there is room again.
     #[error("the disk that holds the mail is full")]
     DiskFull,

@@ -82,7 +82,7 @@ fn after_head(found: &Beginning) -> Place {
 }
 
 pub(super) fn gone() -> Error {
-    Error::Unavailable("the message was removed while it was read".into())
+    Error::Gone
 }
 
 impl fmt::Debug for MessageReader {

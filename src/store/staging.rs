@@ -42,7 +42,7 @@ impl Staging {
         match &self.body {
             Some(body) => {
                 let op = Op::Stage { body: Some(body.id), place: self.slices, slice };
-                expect_staged(&self.store.writer.submit(op, None).await?)?;
+                expect_staged(&self.store.writer.submit(op, Vec::new()).await?)?;
             }
             None => self.body = Some(begin(Arc::clone(&self.store), slice).await?),
         }
@@ -65,7 +65,7 @@ impl Staging {
 /// drops the body that nobody knows of.
 async fn begin(store: Arc<Inner>, slice: Bytes) -> Result<StagedBody, Error> {
     let begun = tokio::spawn(async move {
-        let done = store.writer.submit(Op::Stage { body: None, place: 0, slice }, None).await?;
+        let done = store.writer.submit(Op::Stage { body: None, place: 0, slice }, Vec::new()).await?;
         Ok(StagedBody { id: expect_staged(&done)?, store })
     });
     begun.await.map_err(|e| Error::Unavailable(format!("a large message could not be begun: {e}")))?

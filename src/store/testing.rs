@@ -2,11 +2,12 @@
 //! the store does when a commit fails, is torn, or takes long.
 
 use super::Store;
-use super::engine::{Beginning, Done, Engine, Found, Names, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
 use super::open::{self, OpenError, Options};
 use super::outcome::Error;
+use super::retention::Sweeper;
 use crate::mail::address::MailboxName;
-use crate::mail::ids::{BodyId, Era, MessageId};
+use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::listing::Listing;
 use crate::mail::secret::Secret;
 use crate::store::accounts::{Account, Alias, StoredPassword};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// Whether databases are opened with `synchronous=NORMAL`.
@@ -219,6 +220,22 @@ impl Engine for Faulty {
         self.engine.aliases()
     }
 
+    fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        self.engine.stored_octets()
+    }
+
+    fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.engine.oldest(after, most)
+    }
+
+    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.engine.oldest_of(mailbox, most)
+    }
+
+    fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>> {
+        self.engine.crowded(messages_max)
+    }
+
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.engine.tidy()
     }
@@ -237,6 +254,14 @@ pub async fn open_faulty(options: Options) -> Result<(Store, Faults), OpenError>
     let faults = Faults::default();
     let engine = Arc::new(Faulty { engine: Arc::new(engine), faults: faults.clone() });
     Ok((Store::with_engine(engine, tenancy, options).await?, faults))
+}
+
+/// Throws away what the rules of retention say, as if it were `now`; how many messages that were.
+///
+/// # Errors
+/// [`Error`] when the database could not be asked or changed.
+pub async fn sweep(store: &Store, now: SystemTime) -> Result<u64, Error> {
+    Sweeper::default().sweep(&store.inner, now).await
 }
 
 /// Opens a maildrop without the proof of a login, which only `auth` can make.

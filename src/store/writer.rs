@@ -9,7 +9,7 @@ use super::maildrop::LeaseHold;
 use super::outcome::Error;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Most changes of one commit.
@@ -23,8 +23,8 @@ const QUEUE_OPS_MAX: usize = 1024;
 struct Job {
     op: Op,
     done: oneshot::Sender<Result<Done, Error>>,
-    /// A lease that is given back when the change is done, whether or not somebody still waits.
-    hold: Option<LeaseHold>,
+    /// Leases that are given back when the change is done, whether or not somebody still waits.
+    holds: Vec<LeaseHold>,
 }
 
 /// The way to the writer task.
@@ -36,7 +36,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the task. It ends when the writer is closed or dropped and the queue is empty.
-    pub(super) fn start(engine: Arc<dyn Engine>, health: Arc<Health>, committed: Arc<Notify>) -> Writer {
+    pub(super) fn start(
+        engine: Arc<dyn Engine>,
+        health: Arc<Health>,
+        committed: watch::Sender<u64>,
+    ) -> Writer {
         let (jobs, queue) = mpsc::channel(QUEUE_OPS_MAX);
         let task = tokio::spawn(run(engine, queue, Arc::clone(&health), committed));
         Writer { jobs: Mutex::new(Some(jobs)), task: Mutex::new(Some(task)), health }
@@ -44,11 +48,11 @@ impl Writer {
 
     /// Does one change. Once it has a place in the queue it is done whole or not at all, whether or
     /// not the caller goes on waiting.
-    pub(super) async fn submit(&self, op: Op, hold: Option<LeaseHold>) -> Result<Done, Error> {
+    pub(super) async fn submit(&self, op: Op, holds: Vec<LeaseHold>) -> Result<Done, Error> {
         self.health.check()?;
         let (done, answer) = oneshot::channel();
         let jobs = self.sender().ok_or_else(|| Error::Unavailable("the server is stopping".into()))?;
-        jobs.send(Job { op, done, hold }).await.map_err(|_| self.lost())?;
+        jobs.send(Job { op, done, holds }).await.map_err(|_| self.lost())?;
         drop(jobs);
         answer.await.map_err(|_| self.lost())?
     }
@@ -65,7 +69,7 @@ impl Writer {
     pub(super) fn request(&self, op: Op) {
         let Some(jobs) = self.sender() else { return };
         let (done, _) = oneshot::channel();
-        if let Err(mpsc::error::TrySendError::Full(job)) = jobs.try_send(Job { op, done, hold: None })
+        if let Err(mpsc::error::TrySendError::Full(job)) = jobs.try_send(Job { op, done, holds: Vec::new() })
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move { jobs.send(job).await });
@@ -97,7 +101,7 @@ async fn run(
     engine: Arc<dyn Engine>,
     mut queue: mpsc::Receiver<Job>,
     health: Arc<Health>,
-    committed: Arc<Notify>,
+    committed: watch::Sender<u64>,
 ) {
     let mut waiting = VecDeque::new();
     let mut received = Vec::new();
@@ -123,31 +127,49 @@ async fn run(
             Ok(results) => {
                 debug_assert_eq!(results.len(), ops.len(), "one result for each op");
                 answer(whom, results);
-                committed.notify_one();
+                let octets: u64 = ops.iter().map(Op::octets).sum();
+                committed.send_modify(|total| *total = total.saturating_add(octets));
             }
             Err(error) => {
                 health.note(&error);
                 let results = whom.iter().map(|_| Err(error.clone())).collect();
                 answer(whom, results);
                 if error == Error::DiskFull {
-                    committed.notify_one();
+                    committed.send_modify(|_| ());
                 }
             }
         }
     }
 }
 
-type Waiting = (oneshot::Sender<Result<Done, Error>>, Option<LeaseHold>);
+type Waiting = (oneshot::Sender<Result<Done, Error>>, Vec<LeaseHold>);
 
-/// Takes the jobs of the next commit: the first that waits and those behind it, either slices alone or
-/// none. Slices need no sync, so they do not travel with what does; no op depends on another that waits.
+/// What may share a commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Slices need no sync, so they must not travel with what does.
+    Slices,
+    /// A sweep takes longer than a delivery, and takes those with it off their short way.
+    Sweeps,
+    Others,
+}
+
+fn company(job: &Job) -> Company {
+    match job.op {
+        Op::Stage { .. } => Company::Slices,
+        Op::Expire(_) => Company::Sweeps,
+        _ => Company::Others,
+    }
+}
+
+/// Takes the jobs of the next commit: the first that waits, and those behind it that may share its commit.
+/// No op depends on another that waits.
 fn next_batch(waiting: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Waiting>) {
     let (mut ops, mut whom, mut octets) = (Vec::new(), Vec::new(), 0);
-    let is_slice = |job: &Job| matches!(job.op, Op::Stage { .. });
-    let first = waiting.front().map(is_slice);
+    let first = waiting.front().map(company);
     let mut others = VecDeque::new();
     while let Some(job) = waiting.pop_front() {
-        if first != Some(is_slice(&job)) {
+        if first != Some(company(&job)) {
             others.push_back(job);
             continue;
         }
@@ -157,17 +179,17 @@ fn next_batch(waiting: &mut VecDeque<Job>) -> (Vec<Op>, Vec<Waiting>) {
             break;
         }
         ops.push(job.op);
-        whom.push((job.done, job.hold));
+        whom.push((job.done, job.holds));
     }
     others.append(waiting);
     *waiting = others;
     (ops, whom)
 }
 
-/// Gives each its own result. The lease goes back first: who reads `+OK` may log in at once.
+/// Gives each its own result. A lease goes back first: who reads `+OK` may log in at once.
 fn answer(whom: Vec<Waiting>, results: Vec<Result<Done, Error>>) {
-    for ((done, hold), result) in whom.into_iter().zip(results) {
-        drop(hold);
+    for ((done, holds), result) in whom.into_iter().zip(results) {
+        drop(holds);
         // Nobody listens when the session has ended meanwhile; what is done is done all the same.
         drop(done.send(result));
     }

@@ -14,6 +14,7 @@ use pillarbox::pop3::offer::Expiry;
 use pillarbox::pop3::server::{self, Context};
 use pillarbox::store::accounts::Mode;
 use pillarbox::store::maildrop::SILENCE_MAX;
+use pillarbox::store::retention::Rules;
 use pillarbox::store::testing::open_maildrop;
 use pillarbox::store::{Options, Store, Tenure};
 use pillarbox::wire::access::PlaintextAuth;
@@ -63,6 +64,7 @@ async fn context(dir: &std::path::Path) -> Arc<Context> {
         domains: vec![],
         tag_separator: "+".into(),
         default_quota: None,
+        retention: Rules::default(),
         tenure: Tenure::Server,
     });
     let store = store.await.expect("the store opens");

@@ -12,6 +12,7 @@ use pillarbox::store::accounts::{Mode, ScramKeys, StoredPassword};
 use pillarbox::store::maildrop::Maildrop;
 use pillarbox::store::outcome::{Error, Receipt};
 use pillarbox::store::reader::MessageReader;
+use pillarbox::store::retention::Rules;
 use pillarbox::store::testing::{self, Faults};
 use pillarbox::store::{Options, Store, Tenure};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
@@ -109,6 +110,7 @@ pub(crate) fn options(dir: &Path) -> Options {
         domains: vec![],
         tag_separator: "+".into(),
         default_quota: None,
+        retention: Rules::default(),
         tenure: Tenure::Server,
     }
 }

@@ -1,8 +1,9 @@
 //! Changes of accounts and aliases, each checked and made inside of the transaction of its batch.
 
 use super::read::{self, ACCOUNT, origin};
+use super::remove::expunge;
 use super::to_db;
-use super::write::{Sql, expunge};
+use super::write::Sql;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
 use crate::store::accounts::{AccountError, Alias, AliasName, Origin, StoredPassword, leads_back};

@@ -35,6 +35,11 @@ pub(super) fn is_not_a_database(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code & 0xff == NOTADB)
 }
 
+/// Whether the database is damaged where it was asked.
+pub(super) fn is_corrupt(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code & 0xff == CORRUPT)
+}
+
 /// Judges errors; knows the data directory, to ask it whether it is full.
 pub(super) struct Faults {
     data_dir: PathBuf,

@@ -6,22 +6,26 @@
 //! the network.
 
 mod accounts;
+pub(super) mod copy;
 mod delivery;
 mod fault;
 mod open;
 mod quick;
 mod read;
+mod remove;
+mod retention;
 mod setup;
 mod slices;
 mod space;
 mod tidy;
+pub(super) mod verify;
 mod write;
 
 use super::accounts::{Account, Alias, StoredPassword};
-use super::engine::{Beginning, Done, Engine, Found, Names, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
-use crate::mail::ids::{BodyId, Era, MessageId};
+use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::secret::Secret;
 use bytes::Bytes;
 use fault::{Doing, Faults};
@@ -34,7 +38,7 @@ use tokio::sync::Mutex;
 use write::Writing;
 
 /// The database file in the data directory.
-const DATABASE_FILE: &str = "pillarbox.db";
+pub(super) const DATABASE_FILE: &str = "pillarbox.db";
 /// The newest schema that this program knows, and each step that leads there.
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../../migrations/sqlite/0001_init.sql")),
@@ -99,6 +103,22 @@ impl Engine for Sqlite {
 
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<Alias>, Error>> {
         self.reading(async { read::aliases(&mut *self.readers.acquire().await?).await })
+    }
+
+    fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        self.reading(retention::stored_octets(&self.readers))
+    }
+
+    fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.reading(retention::oldest(&self.readers, after, most))
+    }
+
+    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.reading(retention::oldest_of(&self.readers, mailbox, most))
+    }
+
+    fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>> {
+        self.reading(retention::crowded(&self.readers, messages_max))
     }
 
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -84,7 +84,7 @@ async fn meta(connection: &mut SqliteConnection) -> Result<(Era, Secret), sqlx::
     Ok((Era(u32::try_from(era).unwrap_or(0)), Secret::new(row.try_get(1)?)))
 }
 
-fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {
+pub(super) fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {
     if fault::is_not_a_database(error) {
         let reason = "it is not an SQLite file, or it is damaged".to_owned();
         return OpenError::NotOurs { file: file.to_owned(), reason };
@@ -103,6 +103,15 @@ fn base(file: &Path) -> SqliteConnectOptions {
         .row_buffer_size(ROWS_WAITING)
         .thread_name(|n| format!("sqlite-{n}"))
         .disable_statement_logging()
+}
+
+/// A connection that changes nothing, to a database of ours whose schema is known. It may be that of a server
+/// that runs.
+pub(super) async fn look_at(file: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = base(file).busy_timeout(BUSY_TIMEOUT).read_only(true);
+    let mut connection = options.connect().await.map_err(|e| refusal(file, &e))?;
+    setup::check_known(&mut connection, file).await?;
+    Ok(connection)
 }
 
 /// A connection that may write.

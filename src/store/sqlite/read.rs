@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
 
-type Sql<T> = Result<T, sqlx::Error>;
+pub(super) type Sql<T> = Result<T, sqlx::Error>;
 
 /// Messages of one page of a listing.
 const LISTING_PAGE_MESSAGES: u32 = 8192;
@@ -179,7 +179,7 @@ pub(super) async fn aliases(connection: &mut SqliteConnection) -> Sql<Vec<Alias>
     Ok(aliases)
 }
 
-fn mailbox_name(text: &str) -> Sql<MailboxName> {
+pub(super) fn mailbox_name(text: &str) -> Sql<MailboxName> {
     let address = Address::parse(text).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
     Ok(address.name())
 }

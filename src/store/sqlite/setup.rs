@@ -116,6 +116,21 @@ pub(super) async fn migrate(
     Ok(())
 }
 
+/// Whether the file is one of ours that this program can read.
+pub(super) async fn check_known(connection: &mut SqliteConnection, file: &Path) -> Result<(), OpenError> {
+    let found = number(connection, "user_version").await.map_err(|e| super::open::refusal(file, &e))?;
+    check_ours(connection, file, found).await?;
+    let known = super::verify::known_version();
+    if found > known {
+        return Err(OpenError::Newer { file: file.to_owned(), found, known });
+    }
+    if found == 0 {
+        let reason = "it is empty".to_owned();
+        return Err(OpenError::NotOurs { file: file.to_owned(), reason });
+    }
+    Ok(())
+}
+
 /// Whether the file is new or one of ours.
 async fn check_ours(connection: &mut SqliteConnection, file: &Path, version: i64) -> Result<(), OpenError> {
     let refused = |e: sqlx::Error| OpenError::Database { file: file.to_owned(), reason: e.to_string() };

@@ -26,6 +26,9 @@ pub(super) struct Checkpoints {
     waiting: AtomicU64,
     /// Whether new mail was refused for want of room: then a shorter WAL helps.
     pressed: AtomicBool,
+    /// Octets of the WAL file when somebody who reads for long, as a backup does, last kept it from being
+    /// cut.
+    stuck: AtomicU64,
 }
 
 impl Checkpoints {
@@ -34,6 +37,7 @@ impl Checkpoints {
             connection: Mutex::new(Some(connection)),
             waiting: AtomicU64::new(0),
             pressed: AtomicBool::new(false),
+            stuck: AtomicU64::new(0),
         }
     }
 
@@ -70,10 +74,15 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     let left = checkpoint(sqlite, checkpoints, PASSIVE).await?;
     checkpoints.waiting.fetch_add(left, Ordering::Relaxed);
     let wal = sqlite.space.wal_octets();
-    if wal > WAL_OCTETS_MAX || (is_low && wal > WAITING_OCTETS_LOW) {
+    // Each try holds the writer, so while somebody reads for long there is one in so many octets.
+    let bound = checkpoints.stuck.load(Ordering::Relaxed) + WAL_OCTETS_MAX;
+    if wal > bound || (is_low && wal > WAITING_OCTETS_LOW) {
         let held = sqlite.writing.lock().await;
         cut(sqlite).await?;
         drop(held);
+        let wal = sqlite.space.wal_octets();
+        let stuck = if wal > WAL_OCTETS_MAX { wal } else { 0 };
+        checkpoints.stuck.store(stuck, Ordering::Relaxed);
     }
     sqlite.space.restore();
     Ok(())

@@ -14,10 +14,8 @@
 
 use super::delivery::Pending;
 use super::fault::Doing;
-use super::{
-    PAGE_OCTETS, Sqlite, accounts, chunk_key, chunk_keys, json, open, quick, roll_back, setup, slices, tidy,
-};
-use crate::mail::ids::{BodyId, MailboxId, MessageId};
+use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, open, quick, remove, roll_back, setup, slices, tidy};
+use crate::mail::ids::BodyId;
 use crate::store::engine::{AccountChange, Done, Op};
 use crate::store::outcome::Error;
 use bytes::Bytes;
@@ -138,7 +136,7 @@ fn is_new_mail(op: &Op) -> bool {
 
 fn makes_room(op: &Op) -> bool {
     match op {
-        Op::Expunge { .. } | Op::Discard(_) | Op::DiscardAll => true,
+        Op::Expunge { .. } | Op::Expire(_) | Op::Discard(_) | Op::DiscardAll => true,
         Op::Account(change) => matches!(change, AccountChange::Remove(_)),
         Op::Deliver { .. } | Op::Stage { .. } => false,
     }
@@ -188,7 +186,11 @@ async fn transact(
                 Ok(Done::Discarded)
             }
             Op::Expunge { mailbox, ids } => {
-                let deleted = expunge(pending.flush().await?, *mailbox, ids).await?;
+                let deleted = remove::expunge(pending.flush().await?, *mailbox, ids).await?;
+                Ok(Done::Expunged(usize::try_from(deleted).unwrap_or(0)))
+            }
+            Op::Expire(ids) => {
+                let deleted = remove::expire(pending.flush().await?, ids).await?;
                 Ok(Done::Expunged(usize::try_from(deleted).unwrap_or(0)))
             }
             Op::Account(change) => Ok(Done::Account(accounts::change(pending.flush().await?, change).await?)),
@@ -229,7 +231,7 @@ pub(super) async fn insert_chunk(
 async fn discard(connection: &mut SqliteConnection, body: BodyId) -> Sql<()> {
     let deleted = sqlx::query("DELETE FROM body WHERE id = ? AND copies = 0");
     if deleted.bind(body.0).execute(&mut *connection).await?.rows_affected() > 0 {
-        delete_chunks(connection, body).await?;
+        remove::chunks(connection, body).await?;
     }
     Ok(())
 }
@@ -243,47 +245,4 @@ async fn discard_all(connection: &mut SqliteConnection) -> Sql<()> {
         tracing::info!(bodies = staged.len(), "messages that were never finished were thrown away");
     }
     Ok(())
-}
-
-async fn delete_chunks(connection: &mut SqliteConnection, body: BodyId) -> Sql<()> {
-    let (first, end) = chunk_keys(body);
-    let delete = sqlx::query("DELETE FROM chunk WHERE key >= ? AND key < ?");
-    delete.bind(first).bind(end).execute(connection).await?;
-    Ok(())
-}
-
-/// Deletes messages of a mailbox, and the bodies that nobody has any more.
-pub(super) async fn expunge(
-    connection: &mut SqliteConnection,
-    mailbox: MailboxId,
-    ids: &[MessageId],
-) -> Sql<u64> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    // In a table of its own, so that the list is read once and not by each statement.
-    const CHOSEN: &str = "\
-        CREATE TEMP TABLE IF NOT EXISTS chosen (message INTEGER PRIMARY KEY, body INTEGER, octets INTEGER);
-        DELETE FROM chosen;
-        INSERT INTO chosen SELECT id, body, octets FROM message
-            WHERE id IN (SELECT value FROM json_each(?)) AND mailbox = ?";
-    sqlx::query(CHOSEN).bind(json(&ids)?).bind(mailbox.0).execute(&mut *connection).await?;
-
-    const LARGE: &str = "\
-        SELECT body.id FROM body JOIN chosen ON chosen.body = body.id WHERE copies = 1 AND chunks > 0";
-    for row in sqlx::query(LARGE).fetch_all(&mut *connection).await? {
-        delete_chunks(connection, BodyId(row.try_get(0)?)).await?;
-    }
-
-    const DELETE: &str = "\
-        DELETE FROM body WHERE copies = 1 AND id IN (SELECT body FROM chosen);
-        UPDATE body SET copies = copies - 1 WHERE id IN (SELECT body FROM chosen);
-        UPDATE mailbox SET
-            octets = octets - (SELECT coalesce(sum(octets), 0) FROM chosen),
-            messages = messages - (SELECT count(*) FROM chosen)
-            WHERE id = ?;
-        DELETE FROM message WHERE id IN (SELECT message FROM chosen);
-        SELECT count(*) FROM chosen;";
-    let rows = sqlx::query(DELETE).bind(mailbox.0).fetch_all(&mut *connection).await?;
-    let deleted: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    sqlx::query("DELETE FROM chosen").execute(connection).await?;
-    Ok(u64::try_from(deleted).unwrap_or(0))
 }

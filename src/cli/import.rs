@@ -1,0 +1,210 @@
+//! `pillarbox import`: mail out of mboxes, Maildirs and message files into a mailbox, as it is. Works beside
+//! a running server, and each message is on disk before it counts as imported.
+
+use super::mailfile::{Form, Found, Messages};
+use super::open::with_store;
+use super::output::{Failure, Output, complain};
+use super::progress;
+use crate::config::Config;
+use crate::mail::address::{Address, MailboxName};
+use crate::mail::body::Body;
+use crate::mail::envelope::{Delivery, MailboxCopy};
+use crate::mail::ids::QueueId;
+use crate::store::Store;
+use crate::store::outcome::Route;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// A message longer than this goes to the store in slices, so that no commit of ours keeps a server waiting.
+const WHOLE_OCTETS_MAX: usize = 256 * 1024;
+/// Messages that share a commit, at most.
+const BATCH_MESSAGES_MAX: usize = 64;
+/// Octets of them.
+const BATCH_OCTETS_MAX: usize = 2 * 1024 * 1024;
+
+/// Imports what is in `paths`.
+///
+/// # Errors
+/// [`Failure`] when something cannot be read or kept, or was left out. What was imported before stays.
+pub fn run(config: &Config, address: &Address, paths: &[PathBuf], out: &mut Output) -> Result<(), Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        find(path, &mut files)?;
+    }
+    let octets_max = usize::try_from(config.limits.message_octets_max).unwrap_or(usize::MAX);
+    with_store(config, async |store| {
+        let mailbox = mailbox(store, address).await?;
+        let all = files.iter().filter_map(|file| file.metadata().ok()).map(|m| m.len()).sum();
+        let bar = progress::octets("importing", all);
+        let mut import = Import { store, mailbox, batch: Vec::new(), imported: 0, left_out: 0 };
+        let done = import.files(&files, octets_max, &bar).await;
+        bar.finish_and_clear();
+        let Import { mailbox, imported, left_out, .. } = import;
+        match (done, left_out) {
+            (Ok(()), 0) => out.line(format_args!("imported {imported} messages into {mailbox}")),
+            (Ok(()), _) => Err(Failure::Reason(format!(
+                "imported {imported} messages into {mailbox}; {left_out} larger than limits.message_size \
+                 were left out"
+            ))),
+            (Err(Failure::Reason(reason)), _) => Err(Failure::Reason(format!(
+                "{reason}; {imported} messages were imported before, and would be imported again"
+            ))),
+            (Err(other), _) => Err(other),
+        }
+    })
+}
+
+/// The one mailbox that mail for the address goes into.
+async fn mailbox(store: &Store, address: &Address) -> Result<MailboxName, Failure> {
+    let refuse = |why: &str| Err(Failure::Reason(format!("{address} {why}")));
+    match store.route(address, None).await.map_err(Failure::because)? {
+        Route::Mailboxes(mailboxes) => match mailboxes.as_slice() {
+            [mailbox] => Ok(mailbox.clone()),
+            _ => refuse("leads to more than one mailbox; name one of them"),
+        },
+        Route::Foreign => refuse("is in none of accounts.domains"),
+        Route::Unknown => refuse("is no account; add it with pillarbox account add"),
+        Route::Full(_) => refuse("has no room: its quota is used up"),
+    }
+}
+
+/// Finds the files with messages below a path: those of a Maildir, those of a folder that end in `.eml`, or
+/// the path itself.
+fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let unread = |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", path.display()));
+    if !path.metadata().map_err(unread)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let maildir: Vec<PathBuf> =
+        ["cur", "new"].map(|name| path.join(name)).into_iter().filter(|p| p.is_dir()).collect();
+    let is_maildir = !maildir.is_empty();
+    let mut found = Vec::new();
+    for dir in if is_maildir { maildir } else { vec![path.to_owned()] } {
+        for entry in dir.read_dir().map_err(unread)? {
+            let file = entry.map_err(unread)?.path();
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_eml = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("eml"));
+            if file.is_file() && !name.starts_with('.') && (is_maildir || is_eml) {
+                found.push((arrival(&name), name.len(), name, file));
+            }
+        }
+    }
+    if found.is_empty() && !is_maildir {
+        let path = path.display();
+        let reason = format!("{path} is no Maildir and has no file whose name ends in .eml");
+        return Err(Failure::Reason(reason));
+    }
+    found.sort();
+    files.extend(found.into_iter().map(|(.., file)| file));
+    Ok(())
+}
+
+/// The number that a name begins with: in a Maildir the time of arrival. Where that does not tell, shorter
+/// names come first: so do the unique-ids that `export` makes names of.
+fn arrival(name: &str) -> u64 {
+    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+    name.get(..digits).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
+}
+
+struct Import<'s> {
+    store: &'s Store,
+    mailbox: MailboxName,
+    batch: Vec<Vec<u8>>,
+    imported: u64,
+    left_out: u64,
+}
+
+impl Import<'_> {
+    async fn files(
+        &mut self,
+        files: &[PathBuf],
+        octets_max: usize,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        for file in files {
+            let unread =
+                |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", file.display()));
+            let mut reader = BufReader::new(bar.wrap_read(File::open(file).map_err(unread)?));
+            let form = form(&mut reader).map_err(unread)?;
+            let mut messages = Messages::new(reader, form, octets_max);
+            let mut number = 0;
+            while let Some(found) = messages.next_message().map_err(unread)? {
+                number += 1;
+                match found {
+                    Found::Message(message) => self.take(message).await?,
+                    Found::TooLarge => {
+                        self.left_out += 1;
+                        bar.suspend(|| left_out(file, number, octets_max));
+                    }
+                }
+            }
+        }
+        self.deliver_batch().await
+    }
+
+    async fn take(&mut self, message: Vec<u8>) -> Result<(), Failure> {
+        if message.len() > WHOLE_OCTETS_MAX {
+            self.deliver_batch().await?;
+            return self.deliver_large(message.into()).await;
+        }
+        self.batch.push(message);
+        let octets: usize = self.batch.iter().map(Vec::len).sum();
+        if self.batch.len() >= BATCH_MESSAGES_MAX || octets >= BATCH_OCTETS_MAX {
+            self.deliver_batch().await?;
+        }
+        Ok(())
+    }
+
+    async fn deliver_batch(&mut self) -> Result<(), Failure> {
+        let mut deliveries = Vec::with_capacity(self.batch.len());
+        for message in std::mem::take(&mut self.batch) {
+            deliveries.push(self.delivery(Body::Memory(vec![message.into()]))?);
+        }
+        // They are given to the writer in this order, and so keep it.
+        let answers = join_all(deliveries.into_iter().map(|delivery| self.store.deliver(delivery))).await;
+        let mut failure = None;
+        for answer in answers {
+            match answer {
+                Ok(_) => self.imported += 1,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(()), |error| Err(Failure::because(error)))
+    }
+
+    async fn deliver_large(&mut self, message: Bytes) -> Result<(), Failure> {
+        let mut staging = self.store.stage().await.map_err(Failure::because)?;
+        let mut rest = message;
+        while !rest.is_empty() {
+            let slice = rest.split_to(rest.len().min(WHOLE_OCTETS_MAX));
+            staging.push(slice).await.map_err(Failure::because)?;
+        }
+        let delivery = self.delivery(staging.body())?;
+        self.store.deliver(delivery).await.map_err(Failure::because)?;
+        self.imported += 1;
+        Ok(())
+    }
+
+    /// Nothing is put on top: RETR gives back what was in the file.
+    fn delivery(&self, body: Body) -> Result<Delivery, Failure> {
+        let bits = getrandom::u64().map_err(Failure::because)?;
+        let copies = vec![MailboxCopy { mailbox: self.mailbox.clone(), head: Bytes::new() }];
+        Ok(Delivery { queue_id: QueueId::from_random(bits), body, copies })
+    }
+}
+
+fn left_out(file: &Path, number: u64, octets_max: usize) {
+    complain(format_args!(
+        "{}: message {number} is larger than limits.message_size ({octets_max} octets) and is left out",
+        file.display()
+    ));
+}
+
+fn form(file: &mut impl BufRead) -> io::Result<Form> {
+    Ok(if file.fill_buf()?.starts_with(b"From ") { Form::Mbox } else { Form::Single })
+}

@@ -356,7 +356,10 @@ proptest! {
     }
 
     #[test]
-    fn any_file_is_read_to_its_end_within_the_limit(octets in vec(any::<u8>(), 0..400), limit in 0_usize..50) {
+    fn any_file_is_read_to_its_end_within_the_limit(
+        octets in vec(any::<u8>(), 0..400),
+        limit in 0_usize..50,
+    ) {
         for form in [Form::Mbox, Form::Single] {
             let mut reader = Messages::new(&octets[..], form, limit);
             while let Some(found) = reader.next_message().unwrap() {

@@ -9,8 +9,9 @@
 
 mod store_kit;
 
+use pillarbox::store::outcome::Error;
 use pillarbox::store::retention::Rules;
-use pillarbox::store::testing::sweep;
+use pillarbox::store::testing::{sweep, sweep_impatiently};
 use pillarbox::store::{Store, Tenure};
 use std::time::{Duration, SystemTime};
 use store_kit::*;
@@ -138,4 +139,23 @@ async fn a_login_that_meets_a_sweep_waits_for_its_commit_and_sees_nothing_of_wha
     assert_eq!(sweeping.await.unwrap(), 1);
     assert_eq!(session.await.unwrap(), 1, "and is not told that the mailbox is in use");
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_session_that_stays_too_long_is_told_that_its_old_messages_are_gone() {
+    let mut kit = Kit::new(On::Sqlite);
+    let store = store_with(&mut kit, Rules { messages_max: Some(1), ..Rules::default() }).await;
+    for body in ["one", "two", "three"] {
+        send(&store, &["ann"], body).await.unwrap();
+    }
+    let (maildrop, listing) = login(&store, "ann").await;
+    assert_eq!(sweep_now(&store).await, 0);
+    assert_eq!(sweep_impatiently(&store, SystemTime::now()).await.unwrap(), 2);
+    let entries = listing.entries();
+    assert_eq!(octets(maildrop.read(&entries[0])).await, Err(Error::Gone));
+    assert!(octets(maildrop.read(&entries[2])).await.unwrap().ends_with(b"three"));
+    // Its deletions are done all the same, those of what is gone being nothing.
+    assert_eq!(maildrop.expunge(ids(&listing)).await.unwrap().messages(), 1);
+    store.close().await;
+    kit.assert_in_order().await;
 }

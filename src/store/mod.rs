@@ -49,8 +49,9 @@ use staging::Staging;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use writer::Writer;
 
@@ -250,6 +251,9 @@ impl fmt::Debug for Store {
     }
 }
 
+/// How often the database is looked at while this server commits nothing: a command beside it may.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// Keeps the database in order after commits, off their path.
 async fn house_work(
     engine: Arc<dyn Engine>,
@@ -257,7 +261,9 @@ async fn house_work(
     mut commits: watch::Receiver<u64>,
     stop: CancellationToken,
 ) {
-    while let Some(Ok(())) = stop.run_until_cancelled(commits.changed()).await {
+    while let Some(Ok(Ok(())) | Err(_)) =
+        stop.run_until_cancelled(timeout(LOOK_EVERY, commits.changed())).await
+    {
         if let Err(error) = health.noted(engine.tidy().await) {
             tracing::warn!(%error, "house work on the database failed");
         }

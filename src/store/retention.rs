@@ -65,7 +65,7 @@ async fn run(
     stop: tokio_util::sync::CancellationToken,
     mut commits: watch::Receiver<u64>,
 ) {
-    let mut sweeper = Sweeper::default();
+    let mut sweeper = Sweeper::new(SPARED_MAX);
     let follows_commits = rules.messages_max.is_some() || rules.octets_max.is_some();
     loop {
         let Some(inner) = store.upgrade() else { return };
@@ -92,8 +92,9 @@ async fn run(
 }
 
 /// What a sweep remembers for the next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sweeper {
+    spared_max: Duration,
     /// Since when mailboxes are spared.
     spared: HashMap<MailboxName, Instant>,
     /// Octets that this server has written, as the writer counts them.
@@ -132,10 +133,15 @@ struct Swept {
 }
 
 impl Sweeper {
+    /// A sweep that spares open mailboxes for so long.
+    pub(super) fn new(spared_max: Duration) -> Sweeper {
+        Sweeper { spared_max, spared: HashMap::new(), committed: 0, known: None }
+    }
+
     /// Throws away what the rules say at the time `now`; how many messages that were.
     pub(super) async fn sweep(&mut self, store: &Inner, now: SystemTime) -> Result<u64, Error> {
         let rules = store.rules;
-        self.spared.retain(|_, since| since.elapsed() < SPARED_MAX + LOOK_EVERY.1);
+        self.spared.retain(|_, since| since.elapsed() < self.spared_max + LOOK_EVERY.1);
         let mut messages = 0;
         if let Some(age) = rules.age_max {
             messages += told("max_age", self.by_age(store, age, now).await)?;
@@ -250,7 +256,7 @@ impl Sweeper {
                 }
                 None => {
                     let since = *self.spared.entry(old.mailbox.clone()).or_insert(now);
-                    if now.duration_since(since) < SPARED_MAX {
+                    if now.duration_since(since) < self.spared_max {
                         return;
                     }
                 }

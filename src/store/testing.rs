@@ -5,7 +5,7 @@ use super::Store;
 use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
 use super::open::{self, OpenError, Options};
 use super::outcome::Error;
-use super::retention::Sweeper;
+use super::retention::{SPARED_MAX, Sweeper};
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::listing::Listing;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// Whether databases are opened with `synchronous=NORMAL`.
@@ -261,7 +261,15 @@ pub async fn open_faulty(options: Options) -> Result<(Store, Faults), OpenError>
 /// # Errors
 /// [`Error`] when the database could not be asked or changed.
 pub async fn sweep(store: &Store, now: SystemTime) -> Result<u64, Error> {
-    Sweeper::default().sweep(&store.inner, now).await
+    Sweeper::new(SPARED_MAX).sweep(&store.inner, now).await
+}
+
+/// The same, as if every mailbox that is open had been spared for long enough.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn sweep_impatiently(store: &Store, now: SystemTime) -> Result<u64, Error> {
+    Sweeper::new(Duration::ZERO).sweep(&store.inner, now).await
 }
 
 /// Opens a maildrop without the proof of a login, which only `auth` can make.

@@ -67,16 +67,17 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     let waiting = checkpoints.waiting.load(Ordering::Relaxed);
     let is_low = pressed || sqlite.space.is_low();
     let bound = if is_low { WAITING_OCTETS_LOW } else { WAITING_OCTETS_MAX };
-    if waiting < bound && !pressed {
+    // Each try to cut the WAL holds the writer: while somebody reads for long, one in so many octets.
+    let wal_bound = checkpoints.stuck.load(Ordering::Relaxed) + WAL_OCTETS_MAX;
+    // A command beside the server writes into the WAL too, and the server does not see its commits.
+    if waiting < bound && !pressed && sqlite.space.wal_octets() <= wal_bound {
         return Ok(());
     }
     checkpoints.waiting.store(0, Ordering::Relaxed);
     let left = checkpoint(sqlite, checkpoints, PASSIVE).await?;
     checkpoints.waiting.fetch_add(left, Ordering::Relaxed);
     let wal = sqlite.space.wal_octets();
-    // Each try holds the writer, so while somebody reads for long there is one in so many octets.
-    let bound = checkpoints.stuck.load(Ordering::Relaxed) + WAL_OCTETS_MAX;
-    if wal > bound || (is_low && wal > WAITING_OCTETS_LOW) {
+    if wal > wal_bound || (is_low && wal > WAITING_OCTETS_LOW) {
         let held = sqlite.writing.lock().await;
         cut(sqlite).await?;
         drop(held);

@@ -7,8 +7,8 @@ docker exec "$tag-one" pillarbox ready --wait 20s >/dev/null
 python3 tests/demo_parts/kill.py send "$(port_of 1025)" "$work/note" docker kill "$tag-one"
 docker start "$tag-one" >/dev/null
 docker exec "$tag-one" pillarbox ready --wait 20s >/dev/null
-# The store is looked through here, before a client reads: `docker exec "$tag-one" pillarbox verify`, as soon
-# as the program has that command.
+docker exec "$tag-one" pillarbox verify
+holds "the store is whole after docker kill"
 python3 tests/demo_parts/kill.py read "$(port_of 1110)" "$work/note"
 holds "what was acknowledged is there after docker kill, and nothing is there in part"
 docker rm -f -v "$tag-one" >/dev/null

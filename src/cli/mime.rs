@@ -74,12 +74,14 @@ pub struct Digest {
 #[must_use]
 pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
     let parser = parser();
+    // Not from the whole: where parts are entangled the parser may end with one of them for the message.
+    let head = parser.parse_headers(&raw).map(|message| header_digest(&message, &raw)).unwrap_or_default();
     if extent == Extent::Beginning || empty_lines(&raw) > EMPTY_LINES_MAX {
-        return parser.parse_headers(&raw).map(|message| header_digest(&message, &raw)).unwrap_or_default();
+        return head;
     }
     let mut rounds = 0..MASKING_ROUNDS_MAX;
     let message = loop {
-        let Some(message) = parser.parse(&raw) else { return Digest::default() };
+        let Some(message) = parser.parse(&raw) else { return head };
         let found = encoded_messages(&message, &raw);
         if found.is_empty() || rounds.next().is_none() {
             break message;
@@ -92,11 +94,8 @@ pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
             }
         }
     };
-    let digest = Digest {
-        text: Some(text(&message, &raw)),
-        attachments: Some(attachments(&message, &raw)),
-        ..header_digest(&message, &raw)
-    };
+    let digest =
+        Digest { text: Some(text(&message, &raw)), attachments: Some(attachments(&message, &raw)), ..head };
     let_go(message);
     digest
 }

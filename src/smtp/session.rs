@@ -179,6 +179,7 @@ impl Session {
 
     /// Every answer in every state that has asked, but for those of a login.
     fn answer(&self, phase: Phase, answer: Answer) -> (Phase, Step) {
+        let verdict = self.terms.role.rules().verdict;
         match (phase, answer) {
             (Phase::Permitting(mail), Answer::MaySend(allowed)) => match allowed {
                 Ok(true) => say(Phase::Transaction(mail), Reply::SENDER_OK),
@@ -186,7 +187,7 @@ impl Session {
                 Err(error) => say(Phase::Ready(mail.client), Reply::trouble(&error)),
             },
             (Phase::Routing(mail, to), Answer::Route(route)) => routed(mail, to, route),
-            (Phase::Delivering(client), Answer::Deliver(kept)) => say(
+            (Phase::Delivering(client), Answer::Deliver(kept)) if verdict == Verdict::One => say(
                 Phase::Ready(client),
                 match kept {
                     Ok(receipt) => Reply::accepted(&receipt),
@@ -194,7 +195,7 @@ impl Session {
                 },
             ),
             // RFC 2033 §4.2: one reply for each recipient, in the order of the RCPT commands.
-            (Phase::Delivering(client), Answer::DeliverEach(kept)) => {
+            (Phase::Delivering(client), Answer::DeliverEach(kept)) if verdict == Verdict::EachRecipient => {
                 let reply = |kept: Result<Arc<Receipt>, Error>| match kept {
                     Ok(receipt) => Reply::accepted(&receipt),
                     Err(error) => Reply::trouble(&error),

@@ -68,6 +68,17 @@ fn text_is_decoded_and_attachments_are_named_by_their_last_component() {
 }
 
 #[test]
+fn parts_that_are_entangled_do_not_hide_the_header() {
+    let text = "Subject: seen\nContent-Type: multipart/mixed; boundary=b\n\n\
+        --bContent-Type: message/rfc822\nC\n\nb\nContent-Type: message/rfc822\n\n\n\
+        --bContent-Type: message/rfc822\n\n\n--b--";
+    for end in ["\n", "\r\n"] {
+        let digest = digest(text.replace('\n', end).into_bytes(), Extent::Whole);
+        assert_eq!(digest.subject.as_deref(), Some("seen"));
+    }
+}
+
+#[test]
 fn html_alone_is_shown_as_text() {
     let digest = whole(
         "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\n\

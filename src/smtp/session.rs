@@ -81,8 +81,8 @@ enum Phase {
     ReceivingChunk(Transaction, Received),
     /// Chunks have come in, the last has not.
     Chunks(Transaction, Received),
-    /// A message was handed to the store.
-    Delivering(Client),
+    /// A message for so many recipients was handed to the store.
+    Delivering(Client, usize),
     /// Over.
     Closed,
 }
@@ -100,7 +100,9 @@ impl Session {
     #[must_use]
     pub fn client(&self) -> Option<&Client> {
         match &self.phase {
-            Phase::Ready(client) | Phase::Delivering(client) | Phase::Exchanging(client, _) => Some(client),
+            Phase::Ready(client) | Phase::Delivering(client, _) | Phase::Exchanging(client, _) => {
+                Some(client)
+            }
             Phase::Transaction(mail)
             | Phase::Permitting(mail)
             | Phase::Routing(mail, _)
@@ -187,7 +189,7 @@ impl Session {
                 Err(error) => say(Phase::Ready(mail.client), Reply::trouble(&error)),
             },
             (Phase::Routing(mail, to), Answer::Route(route)) => routed(mail, to, route),
-            (Phase::Delivering(client), Answer::Deliver(kept)) if verdict == Verdict::One => say(
+            (Phase::Delivering(client, _), Answer::Deliver(kept)) if verdict == Verdict::One => say(
                 Phase::Ready(client),
                 match kept {
                     Ok(receipt) => Reply::accepted(&receipt),
@@ -195,7 +197,9 @@ impl Session {
                 },
             ),
             // RFC 2033 §4.2: one reply for each recipient, in the order of the RCPT commands.
-            (Phase::Delivering(client), Answer::DeliverEach(kept)) if verdict == Verdict::EachRecipient => {
+            (Phase::Delivering(client, recipients), Answer::DeliverEach(kept))
+                if verdict == Verdict::EachRecipient && kept.len() == recipients =>
+            {
                 let reply = |kept: Result<Arc<Receipt>, Error>| match kept {
                     Ok(receipt) => Reply::accepted(&receipt),
                     Err(error) => Reply::trouble(&error),
@@ -321,7 +325,7 @@ impl Phase {
             | Phase::Receiving(mail)
             | Phase::ReceivingChunk(mail, _)
             | Phase::Chunks(mail, _) => Phase::Ready(mail.client),
-            Phase::Delivering(client) | Phase::Exchanging(client, _) => Phase::Ready(client),
+            Phase::Delivering(client, _) | Phase::Exchanging(client, _) => Phase::Ready(client),
             Phase::Connected | Phase::Securing | Phase::Ready(_) | Phase::Closed => self,
         }
     }
@@ -358,4 +362,55 @@ fn skip_saying(phase: Phase, chunk: Chunk, replies: Vec<Reply>) -> (Phase, Step)
 
 fn end(reply: Reply) -> (Phase, Step) {
     (Phase::Closed, Step { say: smallvec![reply], next: Next::Close })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::body::Body;
+    use crate::mail::ids::QueueId;
+    use crate::store::outcome::Route;
+
+    /// A session that has handed over a message for two recipients.
+    fn delivering(role: Role) -> Session {
+        let to = Address::parse("alice@example.org").unwrap();
+        let terms = Terms {
+            hostname: "mx.example.org".into(),
+            postmaster: to.clone(),
+            message_octets_max: 1_000,
+            recipients_max: 3,
+            role,
+        };
+        let (mut session, _) = Session::new(terms.into(), Offer::default());
+        let hello = if role == Role::Lmtp { "LHLO a.example" } else { "EHLO a.example" };
+        let rcpt = "RCPT TO:<alice@example.org>";
+        for line in [hello, "MAIL FROM:<>", rcpt, rcpt, "DATA"] {
+            session.step(Event::Line(line.as_bytes()));
+            if line == rcpt {
+                session.step(Event::Answer(Answer::Route(Ok(Route::Mailboxes(vec![to.name()])))));
+            }
+        }
+        let step = session.step(Event::Body(Ok(Body::Memory(Vec::new()))));
+        assert!(matches!(step.next, Next::Ask(Ask::Deliver(..) | Ask::DeliverEach(..))));
+        session
+    }
+
+    // proves: RFC 2033 §4.2
+    #[test]
+    fn a_verdict_that_is_not_for_each_recipient_acknowledges_nothing() {
+        let receipt = || Receipt::pretended(QueueId::from_random(1));
+        let each = |n| Answer::DeliverEach((0..n).map(|_| Ok(Arc::new(receipt()))).collect());
+        for (role, answer, codes) in [
+            (Role::Mx, Answer::Deliver(Ok(receipt())), &[250][..]),
+            (Role::Mx, each(2), &[421]),
+            (Role::Lmtp, each(2), &[250, 250]),
+            (Role::Lmtp, each(1), &[421]),
+            (Role::Lmtp, each(3), &[421]),
+            (Role::Lmtp, Answer::Deliver(Ok(receipt())), &[421]),
+        ] {
+            let step = delivering(role).step(Event::Answer(answer));
+            assert_eq!(step.say.iter().map(Reply::code).collect::<Vec<_>>(), codes);
+            assert_eq!(matches!(step.next, Next::Close), codes == [421]);
+        }
+    }
 }

@@ -76,10 +76,12 @@ impl Happens {
                 Framing::Dot | Framing::Chunk { .. } => matches!(self, Happens::Body(_)),
             },
             (Next::StartTls, Happens::Secured(_)) => true,
+            (Next::Ask(Ask::DeliverEach(envelope, _)), Happens::DeliverEach(each)) => {
+                each.len() == envelope.recipients.len()
+            }
             (Next::Ask(Ask::Route(..)), Happens::Route(_))
             | (Next::Ask(Ask::MaySend(..)), Happens::MaySend(_))
             | (Next::Ask(Ask::Deliver(..)), Happens::Deliver(_))
-            | (Next::Ask(Ask::DeliverEach(..)), Happens::DeliverEach(_))
             | (Next::Ask(Ask::Nonce), Happens::Nonce(_))
             | (Next::Ask(Ask::Parameters(_)), Happens::Parameters(_))
             | (Next::Ask(Ask::Check(Evidence::Password(_) | Evidence::Scram(_))), Happens::Check(_))

@@ -111,11 +111,12 @@ impl Session {
 
     pub(super) fn deliver(&self, mail: Transaction, body: Body) -> (Phase, Step) {
         let Transaction { client, envelope, .. } = mail;
+        let phase = Phase::Delivering(client, envelope.recipients.len());
         let question = match self.terms.role.rules().verdict {
             Verdict::One => Ask::Deliver(envelope, body),
             Verdict::EachRecipient => Ask::DeliverEach(envelope, body),
         };
-        (Phase::Delivering(client), ask(question))
+        (phase, ask(question))
     }
 
     /// How many replies the end of the message gets.

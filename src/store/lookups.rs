@@ -4,6 +4,7 @@
 //! next question. Each answer was read after its question was asked.
 
 use super::engine::{Engine, Names};
+use super::health::Health;
 use super::outcome::Error;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -22,21 +23,29 @@ struct Asker {
 /// The way to the task that asks. It ends when this is dropped.
 pub(super) struct Lookups {
     askers: mpsc::Sender<Asker>,
+    health: Arc<Health>,
 }
 
 impl Lookups {
-    pub(super) fn start(engine: Arc<dyn Engine>) -> Lookups {
+    pub(super) fn start(engine: Arc<dyn Engine>, health: Arc<Health>) -> Lookups {
         let (askers, queue) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(run(engine, queue));
-        Lookups { askers }
+        Lookups { askers, health }
     }
 
     /// What is known of these names, and maybe of others that somebody else has asked for.
     pub(super) async fn names(&self, names: Vec<String>) -> Result<Arc<Names>, Error> {
-        let lost = || Error::Unavailable("nobody looks up names any more, a fault of the program".into());
         let (answer, wait) = oneshot::channel();
-        self.askers.send(Asker { names, answer }).await.map_err(|_| lost())?;
-        wait.await.map_err(|_| lost())?
+        self.askers.send(Asker { names, answer }).await.map_err(|_| self.lost())?;
+        wait.await.map_err(|_| self.lost())?
+    }
+
+    /// The task lives as long as this. If it went without an answer it has paniced, and a server that knows
+    /// no recipient any more must end rather than say so for ever.
+    fn lost(&self) -> Error {
+        let error = Error::Broken("nobody looks up names any more, which is a fault of the program".into());
+        self.health.note(&error);
+        error
     }
 }
 

@@ -114,7 +114,7 @@ impl Store {
             tag_separator: options.tag_separator,
             default_quota: options.default_quota,
         };
-        let lookups = Lookups::start(Arc::clone(&engine));
+        let lookups = Lookups::start(Arc::clone(&engine), Arc::clone(&health));
         let leases = Arc::default();
         let ahead = ahead::Budget::new(ahead::BUDGET_OCTETS);
         let rules = options.retention;

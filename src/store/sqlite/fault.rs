@@ -21,6 +21,8 @@ const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
 const NOTADB: i32 = 26;
+const IOERR_FSYNC: i32 = IOERR | (4 << 8);
+const IOERR_DIR_FSYNC: i32 = IOERR | (5 << 8);
 const IOERR_NOMEM: i32 = IOERR | (12 << 8);
 const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 const READONLY_DBMOVED: i32 = 8 | (4 << 8);
@@ -57,6 +59,9 @@ impl Faults {
             // A database that was moved away takes mail that nobody will find.
             READONLY_DBMOVED => Error::Broken(format!("the database was moved or removed: {error}")),
             IOERR_NOMEM => Error::Unavailable(error.to_string()),
+            // Whatever the reason: what the kernel still holds of the WAL is in doubt, and the next sync
+            // would not tell.
+            IOERR_FSYNC | IOERR_DIR_FSYNC if doing == Doing::Writing => Error::Broken(error.to_string()),
             _ => match code & 0xff {
                 BUSY | LOCKED => Error::Unavailable("the database is locked by another process".into()),
                 CORRUPT | NOTADB => Error::Broken(error.to_string()),

@@ -4,8 +4,8 @@
 //! the connection that syncs, and a sync of the WAL takes with it every frame that was written before,
 //! whoever wrote it. So a large message costs one sync and not one for each slice.
 
+use super::chunk_key;
 use super::write::Sql;
-use super::{chunk_key, roll_back};
 use crate::mail::ids::BodyId;
 use crate::store::engine::{Done, Op};
 use crate::store::outcome::Error;
@@ -19,7 +19,12 @@ const ROWS_MAX: usize = 16;
 
 static INSERTS: LazyLock<[String; ROWS_MAX]> = LazyLock::new(|| {
     std::array::from_fn(|n| {
-        format!("INSERT INTO chunk (key, data) VALUES {}", vec!["(?, ?)"; n + 1].join(", "))
+        let rows = vec!["(?, ?)"; n + 1].join(", ");
+        // A body may be gone: thrown away by a server that has started anew beside a command.
+        format!(
+            "INSERT INTO chunk (key, data) SELECT column1, column2 FROM (VALUES {rows})
+                WHERE EXISTS (SELECT 1 FROM body WHERE id = column1 >> 16 AND copies = 0)"
+        )
     })
 });
 
@@ -39,7 +44,7 @@ pub(super) fn of(batch: &[Op]) -> Option<Vec<Slice<'_>>> {
     batch.iter().map(slice).collect()
 }
 
-/// Writes slices, all or none.
+/// Writes slices. After an error the caller leaves the transaction, and then none was written.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     slices: Vec<Slice<'_>>,
@@ -50,14 +55,9 @@ pub(super) async fn write(
         return append(connection, slices).await;
     }
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let written = match append(connection, slices).await {
-        Ok(written) => sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| written),
-        Err(error) => Err(error),
-    };
-    if written.is_err() {
-        roll_back(connection).await?;
-    }
-    written
+    let written = append(connection, slices).await?;
+    sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+    Ok(written)
 }
 
 async fn append(connection: &mut SqliteConnection, slices: Vec<Slice<'_>>) -> Sql<Vec<Result<Done, Error>>> {
@@ -72,12 +72,27 @@ async fn append(connection: &mut SqliteConnection, slices: Vec<Slice<'_>>) -> Sq
             }
         });
     }
+    let mut results = Vec::with_capacity(slices.len());
     for (slices, bodies) in slices.chunks(ROWS_MAX).zip(bodies.chunks(ROWS_MAX)) {
         let mut query = sqlx::query(INSERTS[slices.len() - 1].as_str());
         for (slice, body) in slices.iter().zip(bodies) {
             query = query.bind(chunk_key(*body, slice.place)).bind(slice.octets.to_vec());
         }
-        query.execute(&mut *connection).await?;
+        let written = query.execute(&mut *connection).await?.rows_affected();
+        for body in bodies {
+            let is_kept = written == slices.len() as u64 || is_staged(connection, *body).await?;
+            results.push(if is_kept { Ok(Done::Staged(*body)) } else { Err(gone()) });
+        }
     }
-    Ok(bodies.into_iter().map(|body| Ok(Done::Staged(body))).collect())
+    Ok(results)
+}
+
+/// Whether a body is there and nobody's yet.
+pub(super) async fn is_staged(connection: &mut SqliteConnection, body: BodyId) -> Sql<bool> {
+    let found = sqlx::query("SELECT 1 FROM body WHERE id = ? AND copies = 0").bind(body.0);
+    Ok(found.fetch_optional(connection).await?.is_some())
+}
+
+pub(super) fn gone() -> Error {
+    Error::Unavailable("what there was of the message was thrown away by a server that started".into())
 }

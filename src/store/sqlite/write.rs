@@ -47,6 +47,12 @@ impl Writing {
 
     /// Leaves the transaction that failed, on a new connection if the old one cannot.
     async fn leave(&mut self) -> Sql<()> {
+        if let Some(slices) = &mut self.slices
+            && let Err(error) = roll_back(slices).await
+        {
+            tracing::warn!(%error, "slices of large messages go the way of everything from now on");
+            self.slices = None;
+        }
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if let Err(error) = roll_back(connection).await {
             tracing::warn!(%error, "a transaction could not be rolled back; the database is opened anew");
@@ -210,6 +216,9 @@ async fn stage(
     const BEGIN: &str = "INSERT INTO body (id, copies, octets, chunks) VALUES (?, 0, 0, 0)";
     let begun = body.unwrap_or_else(|| pending.next_body());
     let connection = pending.connection();
+    if body.is_some() && !slices::is_staged(connection, begun).await? {
+        return Ok(Err(slices::gone()));
+    }
     if body.is_none() {
         sqlx::query(BEGIN).bind(begun.0).execute(&mut *connection).await?;
     }

@@ -10,7 +10,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use support::corpus;
@@ -115,6 +115,14 @@ fn a_backup_takes_the_place_of_no_other_file_and_a_restore_of_no_database() {
     assert!(fail(&home, &["backup", "b.db"]).contains("there already"));
     assert_eq!(fs::read(home.path().join("b.db")).unwrap(), b"precious");
     home.succeed(&["backup", "--force", "b.db"], "");
+    let database = home.data_dir().join("pillarbox.db");
+    let identity = |file: &Path| fs::metadata(file).unwrap().ino();
+    let live = identity(&database);
+    std::os::unix::fs::symlink(home.data_dir(), home.path().join("by-link")).unwrap();
+    for file in [database.to_str().unwrap(), "by-link/pillarbox.db", "by-link/pillarbox.db-journal"] {
+        assert!(fail(&home, &["backup", "--force", file]).contains("is a name of the database itself"));
+    }
+    assert_eq!(identity(&database), live);
     assert!(fail(&home, &["restore", "b.db"]).contains("another pillarbox serve uses it"));
     drop(server.stop());
     assert!(fail(&home, &["restore", "b.db"]).contains("there already"));
@@ -155,6 +163,7 @@ fn verify_finds_everything_that_is_wrong_and_says_it_in_one_line_each() {
             "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'message'",
             "the ids of messages may be given twice",
         ),
+        ("DELETE FROM sqlite_sequence WHERE name = 'body'", "the ids of bodies may be given twice"),
     ] {
         let bad = home.path().join("bad.db");
         fs::copy(home.path().join("good.db"), &bad).unwrap();
@@ -193,6 +202,18 @@ fn a_mailbox_goes_out_to_an_mbox_or_to_files_and_comes_in_again_octet_for_octet(
     }
     let again = home.succeed(&["export", BOB, "--eml", "files"], "");
     assert!(again.starts_with("exported 0 messages"), "{again}");
+    // What a crash has cut short, and what is no file, is no message that is there already.
+    let mut files: Vec<_> =
+        fs::read_dir(home.path().join("files")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let (whole, moved) = (fs::read(&files[0]).unwrap(), home.path().join("moved"));
+    fs::write(&files[0], &whole[..whole.len() / 2]).unwrap();
+    fs::rename(&files[1], &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &files[1]).unwrap();
+    let again = home.succeed(&["export", BOB, "--eml", "files"], "");
+    assert!(again.starts_with("exported 2 messages"), "{again}");
+    assert_eq!(fs::read(&files[0]).unwrap(), whole);
+    assert!(fs::symlink_metadata(&files[1]).unwrap().is_file());
     let mode = |name: &str| fs::metadata(home.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("bob.mbox"), mode("files")), (0o600, 0o700));
     assert!(fail(&home, &["export", BOB, "--mbox", "bob.mbox"]).contains("there already"));
@@ -226,6 +247,17 @@ fn a_maildir_is_imported_in_the_order_of_arrival_and_what_is_too_large_is_told()
     ] {
         assert_eq!(String::from_utf8(pop3.body(&format!("RETR {number}")).1).unwrap(), want);
     }
+    // What lies in a Maildir or is called .eml is one message, whatever its first line says.
+    let tricky = "From a line\r\n\r\nFrom b\r\n\r\nend\r\n";
+    for name in ["Odd/cur/1.a", "folder/a.eml", "b.EML"] {
+        put(name, tricky);
+    }
+    put("c", "From x@y Tue Nov 24 17:05:05 2026\nSubject: a\n\n\nFrom x@y Tue Nov 24 17:05:05 2026\n\nb\n\n");
+    pop3.ok("QUIT");
+    home.succeed(&["import", BOB, "Odd", "folder", "b.EML", "c"], "");
+    let got = Pop3::open(server.pop3, BOB, "secret").all();
+    assert_eq!(got.len(), 3 + 3 + 2);
+    assert!(got[3..6].iter().all(|message| message == tricky.as_bytes()));
     assert!(fail(&home, &["import", "nobody@example.org", "Maildir"]).contains("is no account"));
     assert!(fail(&home, &["import", "x@elsewhere.example", "Maildir"]).contains("accounts.domains"));
 }

@@ -142,6 +142,32 @@ async fn a_login_that_meets_a_sweep_waits_for_its_commit_and_sees_nothing_of_wha
 }
 
 #[tokio::test]
+async fn a_mailbox_that_got_smaller_while_a_sweep_was_busy_keeps_what_the_rule_leaves_it() {
+    let mut kit = Kit::new(On::Sqlite);
+    let other = store_with(&mut kit, Rules::default()).await;
+    kit.on = On::Faulty;
+    let store = store_with(&mut kit, Rules { messages_max: Some(3), ..Rules::default() }).await;
+    for number in 0..6 {
+        send(&store, &["ann", "bob"], format!("message {number}")).await.unwrap();
+    }
+    kit.faults.hold_commits();
+    let sweeping = tokio::spawn({
+        let store = store.clone();
+        async move { sweep_now(&store).await }
+    });
+    kit.faults.held().await;
+    // The sweep is with the first mailbox, and has seen that both are too full.
+    let (maildrop, listing) = login(&other, "bob").await;
+    assert_eq!(maildrop.expunge(ids(&listing)[2..5].to_vec()).await.unwrap().messages(), 3);
+    kit.faults.let_all_pass();
+    assert_eq!(sweeping.await.unwrap(), 3, "those of the first alone");
+    assert_eq!(bodies(&store, "bob").await, [b"message 0", b"message 1", b"message 5"]);
+    other.close().await;
+    store.close().await;
+    kit.assert_in_order().await;
+}
+
+#[tokio::test]
 async fn a_session_that_stays_too_long_is_told_that_its_old_messages_are_gone() {
     let mut kit = Kit::new(On::Sqlite);
     let store = store_with(&mut kit, Rules { messages_max: Some(1), ..Rules::default() }).await;

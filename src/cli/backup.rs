@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::store::copies;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
@@ -37,6 +38,12 @@ pub fn back_up(config: &Config, file: &Path, existing: Existing, out: &mut Outpu
     let database = copies::database(&config.data_dir);
     if !database_exists(config)? {
         return Err(Failure::Reason(format!("there is nothing to back up: no {}", database.display())));
+    }
+    if is_of_database(config, file) {
+        return Err(Failure::Reason(format!(
+            "{} is a name of the database itself; name a file of another directory, or another name",
+            file.display()
+        )));
     }
     if existing == Existing::Keep && file.symlink_metadata().is_ok() {
         return Err(taken(file));
@@ -81,6 +88,15 @@ pub fn restore(config: &Config, file: &Path, out: &mut Output) -> Result<(), Fai
         Ok(summary)
     })?;
     out.line(words(&database, &summary))
+}
+
+/// Whether a file of that name would be the database of the configuration, or one that SQLite reads with it,
+/// by whatever way its directory is named.
+fn is_of_database(config: &Config, file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let identity = |dir: &Path| dir.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let dir = identity(directory(file));
+    name.starts_with("pillarbox.") && dir.is_some() && dir == identity(&config.data_dir)
 }
 
 /// A server beside this command goes first.

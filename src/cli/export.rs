@@ -109,7 +109,8 @@ async fn eml(
         bar.inc(1);
         // A unique-id is of hexadecimal digits and one dot: no name that mail could choose.
         let file = dir.join(format!("{uid}.eml"));
-        if file.symlink_metadata().is_ok() {
+        // One that was cut short by a power cut, or is no file, is written anew.
+        if file.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == entry.octets) {
             tally.there += 1;
             continue;
         }
@@ -121,7 +122,7 @@ async fn eml(
         while let Some(slice) = reader.next().await.map_err(Failure::because)? {
             part.write_all(&slice).map_err(unwritten)?;
         }
-        part.persist_noclobber(&file).map_err(|error| unwritten(error.error))?;
+        part.persist(&file).map_err(|error| unwritten(error.error))?;
         tally.written += 1;
     }
     // All of them with one call: a sync for each would take far longer than the rest.

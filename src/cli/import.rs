@@ -10,6 +10,7 @@ use crate::mail::address::{Address, MailboxName};
 use crate::mail::body::Body;
 use crate::mail::envelope::{Delivery, MailboxCopy};
 use crate::mail::ids::QueueId;
+use crate::smtp::intake::SLICE_OCTETS;
 use crate::store::Store;
 use crate::store::outcome::Route;
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub fn run(config: &Config, address: &Address, paths: &[PathBuf], out: &mut Outp
     let octets_max = usize::try_from(config.limits.message_octets_max).unwrap_or(usize::MAX);
     with_store(config, async |store| {
         let mailbox = mailbox(store, address).await?;
-        let all = files.iter().filter_map(|file| file.metadata().ok()).map(|m| m.len()).sum();
+        let all = files.iter().filter_map(|source| source.file.metadata().ok()).map(|m| m.len()).sum();
         let bar = progress::octets("importing", all);
         let mut import = Import { store, mailbox, batch: Vec::new(), imported: 0, left_out: 0 };
         let done = import.files(&files, octets_max, &bar).await;
@@ -72,12 +73,19 @@ async fn mailbox(store: &Store, address: &Address) -> Result<MailboxName, Failur
     }
 }
 
+/// A file to import.
+struct Source {
+    file: PathBuf,
+    /// What it is; where the name does not tell, its beginning does.
+    form: Option<Form>,
+}
+
 /// Finds the files with messages below a path: those of a Maildir, those of a folder that end in `.eml`, or
 /// the path itself.
-fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn find(path: &Path, files: &mut Vec<Source>) -> Result<(), Failure> {
     let unread = |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", path.display()));
     if !path.metadata().map_err(unread)?.is_dir() {
-        files.push(path.to_owned());
+        files.push(Source { file: path.to_owned(), form: is_eml(path).then_some(Form::Single) });
         return Ok(());
     }
     let maildir: Vec<PathBuf> =
@@ -88,8 +96,7 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         for entry in dir.read_dir().map_err(unread)? {
             let file = entry.map_err(unread)?.path();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_eml = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("eml"));
-            if file.is_file() && !name.starts_with('.') && (is_maildir || is_eml) {
+            if file.is_file() && !name.starts_with('.') && (is_maildir || is_eml(&file)) {
                 found.push((arrival(&name), name.len(), name, file));
             }
         }
@@ -100,8 +107,12 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         return Err(Failure::Reason(reason));
     }
     found.sort();
-    files.extend(found.into_iter().map(|(.., file)| file));
+    files.extend(found.into_iter().map(|(.., file)| Source { file, form: Some(Form::Single) }));
     Ok(())
+}
+
+fn is_eml(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end.eq_ignore_ascii_case("eml"))
 }
 
 /// The number that a name begins with: in a Maildir the time of arrival. Where that does not tell, shorter
@@ -120,17 +131,15 @@ struct Import<'s> {
 }
 
 impl Import<'_> {
-    async fn files(
-        &mut self,
-        files: &[PathBuf],
-        octets_max: usize,
-        bar: &ProgressBar,
-    ) -> Result<(), Failure> {
-        for file in files {
+    async fn files(&mut self, files: &[Source], octets_max: usize, bar: &ProgressBar) -> Result<(), Failure> {
+        for Source { file, form } in files {
             let unread =
                 |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", file.display()));
             let mut reader = BufReader::new(bar.wrap_read(File::open(file).map_err(unread)?));
-            let form = form(&mut reader).map_err(unread)?;
+            let form = match form {
+                Some(form) => *form,
+                None => sniffed(&mut reader).map_err(unread)?,
+            };
             let mut messages = Messages::new(reader, form, octets_max);
             let mut number = 0;
             while let Some(found) = messages.next_message().map_err(unread)? {
@@ -181,7 +190,7 @@ impl Import<'_> {
         let mut staging = self.store.stage().await.map_err(Failure::because)?;
         let mut rest = message;
         while !rest.is_empty() {
-            let slice = rest.split_to(rest.len().min(WHOLE_OCTETS_MAX));
+            let slice = rest.split_to(rest.len().min(SLICE_OCTETS));
             staging.push(slice).await.map_err(Failure::because)?;
         }
         let delivery = self.delivery(staging.body())?;
@@ -205,6 +214,6 @@ fn left_out(file: &Path, number: u64, octets_max: usize) {
     ));
 }
 
-fn form(file: &mut impl BufRead) -> io::Result<Form> {
+fn sniffed(file: &mut impl BufRead) -> io::Result<Form> {
     Ok(if file.fill_buf()?.starts_with(b"From ") { Form::Mbox } else { Form::Single })
 }

@@ -141,11 +141,10 @@ pub(in crate::store) struct Old {
 }
 
 /// A mailbox with more messages than it may have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::store) struct Crowded {
     pub(in crate::store) mailbox: MailboxId,
-    /// Messages in it.
-    pub(in crate::store) messages: u64,
+    pub(in crate::store) name: MailboxName,
 }
 
 /// A mailbox and its messages, oldest first.
@@ -179,8 +178,14 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>>;
     /// The oldest messages behind `after`, so many at most, in the order in which they came.
     fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
-    /// The oldest messages of one mailbox, in the order in which they came.
-    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
+    /// The oldest messages of one mailbox, in the order in which they came: those that are more than
+    /// `messages_max`, `most` of them at most.
+    fn surplus_of(
+        &self,
+        mailbox: MailboxId,
+        messages_max: u64,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
     /// The mailboxes with more than so many messages.
     fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>>;
     /// House work between commits, off their path. Called after each.

@@ -113,15 +113,35 @@ struct Known {
 /// Messages that go with one commit.
 #[derive(Default)]
 struct Lot {
-    ids: Vec<MessageId>,
+    /// With the octets of each.
+    ids: Vec<(MessageId, u64)>,
     octets: u64,
     holds: Vec<super::maildrop::LeaseHold>,
     mailboxes: HashSet<MailboxName>,
 }
 
+/// What was left out of a lot.
+#[derive(PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    Shorter,
+}
+
 impl Lot {
     fn is_full(&self) -> bool {
         self.ids.len() >= LOT_MESSAGES_MAX || self.octets >= LOT_OCTETS_MAX
+    }
+
+    /// Leaves out the last ones, those that are not needed for so many octets to go.
+    fn cut(&mut self, needed: u64) -> Cut {
+        let (mut octets, had) = (0, self.ids.len());
+        self.ids.retain(|(_, of_one)| {
+            let is_needed = octets < needed;
+            octets += if is_needed { *of_one } else { 0 };
+            is_needed
+        });
+        self.octets = octets;
+        if self.ids.len() < had { Cut::Shorter } else { Cut::Nothing }
     }
 }
 
@@ -189,23 +209,23 @@ impl Sweeper {
     async fn by_number(&mut self, store: &Inner, most: u64) -> Result<Swept, Error> {
         let mut swept = Swept::default();
         for crowded in store.health.noted(store.engine.crowded(most).await)? {
-            let mut surplus = crowded.messages.saturating_sub(most);
-            while surplus > 0 && !store.stop.is_cancelled() {
-                let page = usize::try_from(surplus).unwrap_or(PAGE_MESSAGES).min(PAGE_MESSAGES);
-                let page = store.health.noted(store.engine.oldest_of(crowded.mailbox, page).await)?;
+            while !store.stop.is_cancelled() {
                 let mut lot = Lot::default();
+                if !self.enter(store, &mut lot, &crowded.name) {
+                    break;
+                }
+                // Counted with the lease in hand: a session before may have deleted some itself.
+                let page = store.engine.surplus_of(crowded.mailbox, most, PAGE_MESSAGES).await;
+                let page = store.health.noted(page)?;
                 for old in page {
                     self.add(store, &mut lot, &old);
                     if lot.is_full() {
                         break;
                     }
                 }
-                let removed = remove(store, lot, &mut swept).await?;
-                if removed == 0 {
-                    // A session has it, or has deleted them itself.
+                if remove(store, lot, &mut swept).await? == 0 {
                     break;
                 }
-                surplus = surplus.saturating_sub(removed);
             }
         }
         Ok(swept)
@@ -233,7 +253,7 @@ impl Sweeper {
                 // What is left are the mailboxes that sessions have open.
                 return Ok(swept);
             }
-            let mut lot = Lot::default();
+            let (before, mut lot) = (after, Lot::default());
             for old in page {
                 after = old.id;
                 self.add(store, &mut lot, &old);
@@ -241,30 +261,42 @@ impl Sweeper {
                     break;
                 }
             }
+            // Asked again with the leases in hand: sessions may have deleted some themselves meanwhile.
+            let octets = store.health.noted(store.engine.stored_octets().await)?;
+            if lot.cut(octets.saturating_sub(most)) == Cut::Shorter {
+                after = before;
+            }
             remove(store, lot, &mut swept).await?;
         }
     }
 
     /// Adds a message to a lot, unless a session has its mailbox open and may have it a while longer.
     fn add(&mut self, store: &Inner, lot: &mut Lot, old: &Old) {
-        if !lot.mailboxes.contains(&old.mailbox) {
-            let now = Instant::now();
-            match store.leases.take_for_sweep(&old.mailbox, now) {
-                Some(hold) => {
-                    self.spared.remove(&old.mailbox);
-                    lot.holds.push(hold);
-                }
-                None => {
-                    let since = *self.spared.entry(old.mailbox.clone()).or_insert(now);
-                    if now.duration_since(since) < self.spared_max {
-                        return;
-                    }
+        if self.enter(store, lot, &old.mailbox) {
+            lot.ids.push((old.id, old.octets));
+            lot.octets += old.octets;
+        }
+    }
+
+    /// Whether messages of a mailbox may go with a lot, which has the lease from here on, if it can be had.
+    fn enter(&mut self, store: &Inner, lot: &mut Lot, mailbox: &MailboxName) -> bool {
+        if lot.mailboxes.contains(mailbox) {
+            return true;
+        }
+        let now = Instant::now();
+        match store.leases.take_for_sweep(mailbox, now) {
+            Some(hold) => {
+                self.spared.remove(mailbox);
+                lot.holds.push(hold);
+            }
+            None => {
+                let since = *self.spared.entry(mailbox.clone()).or_insert(now);
+                if now.duration_since(since) < self.spared_max {
+                    return false;
                 }
             }
-            lot.mailboxes.insert(old.mailbox.clone());
         }
-        lot.ids.push(old.id);
-        lot.octets += old.octets;
+        lot.mailboxes.insert(mailbox.clone())
     }
 }
 
@@ -274,6 +306,7 @@ async fn remove(store: &Inner, lot: Lot, swept: &mut Swept) -> Result<u64, Error
     if ids.is_empty() {
         return Ok(0);
     }
+    let ids = ids.into_iter().map(|(id, _)| id).collect();
     match store.writer.submit(Op::Expire(ids), holds).await? {
         Done::Expunged(messages) => {
             swept.messages += messages as u64;

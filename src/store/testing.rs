@@ -228,8 +228,13 @@ impl Engine for Faulty {
         self.engine.oldest(after, most)
     }
 
-    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
-        self.engine.oldest_of(mailbox, most)
+    fn surplus_of(
+        &self,
+        mailbox: MailboxId,
+        messages_max: u64,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.engine.surplus_of(mailbox, messages_max, most)
     }
 
     fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>> {

@@ -113,8 +113,13 @@ impl Engine for Sqlite {
         self.reading(retention::oldest(&self.readers, after, most))
     }
 
-    fn oldest_of(&self, mailbox: MailboxId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
-        self.reading(retention::oldest_of(&self.readers, mailbox, most))
+    fn surplus_of(
+        &self,
+        mailbox: MailboxId,
+        messages_max: u64,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
+        self.reading(retention::surplus_of(&self.readers, mailbox, messages_max, most))
     }
 
     fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>> {

@@ -21,19 +21,26 @@ pub(super) async fn oldest(pool: &SqlitePool, after: MessageId, most: usize) -> 
     rows.iter().map(old).collect()
 }
 
-pub(super) async fn oldest_of(pool: &SqlitePool, mailbox: MailboxId, most: usize) -> Sql<Vec<Old>> {
+pub(super) async fn surplus_of(
+    pool: &SqlitePool,
+    mailbox: MailboxId,
+    messages_max: u64,
+    most: usize,
+) -> Sql<Vec<Old>> {
     const SQL: &str = "\
         SELECT message.id, mailbox.name, message.octets, received FROM message
-            JOIN mailbox ON mailbox.id = mailbox WHERE mailbox = ? ORDER BY message.id LIMIT ?";
-    let rows = sqlx::query(SQL).bind(mailbox.0).bind(to_db(most as u64)).fetch_all(pool).await?;
+            JOIN mailbox ON mailbox.id = mailbox WHERE mailbox = ?1 ORDER BY message.id
+            LIMIT coalesce((SELECT max(min(messages - ?2, ?3), 0) FROM mailbox WHERE id = ?1), 0)";
+    let query = sqlx::query(SQL).bind(mailbox.0).bind(to_db(messages_max)).bind(to_db(most as u64));
+    let rows = query.fetch_all(pool).await?;
     rows.iter().map(old).collect()
 }
 
 pub(super) async fn crowded(pool: &SqlitePool, messages_max: u64) -> Sql<Vec<Crowded>> {
-    let query = sqlx::query("SELECT id, messages FROM mailbox WHERE messages > ? ORDER BY id");
+    let query = sqlx::query("SELECT id, name FROM mailbox WHERE messages > ? ORDER BY id");
     let rows = query.bind(to_db(messages_max)).fetch_all(pool).await?;
     let crowded = |row: &SqliteRow| {
-        Ok(Crowded { mailbox: MailboxId(row.try_get(0)?), messages: from_db(row.try_get(1)?) })
+        Ok(Crowded { mailbox: MailboxId(row.try_get(0)?), name: mailbox_name(row.try_get(1)?)? })
     };
     rows.iter().map(crowded).collect()
 }

@@ -56,12 +56,14 @@ const QUESTIONS: [(&str, &[&str]); 4] = [
                     || message.octets || ' octets, and has ' || (length(head) + body.octets))
                 FROM message LEFT JOIN body ON body.id = message.body
                 WHERE body.id IS NULL OR message.octets <> length(head) + body.octets",
-            "SELECT 'the ids of ' || name || 's may be given twice: the last one given is noted as ' || seq
+            "SELECT 'the ids of ' || many || ' may be given twice: the last one given is noted as '
+                    || coalesce(seq, 'none')
                     || ', and there is ' || top
-                FROM (SELECT 'message' AS name, max(id) AS top FROM message
-                    UNION ALL SELECT 'body', max(id) FROM body
-                    UNION ALL SELECT 'mailbox', max(id) FROM mailbox) AS had
-                JOIN (SELECT name AS n, seq FROM sqlite_sequence) ON n = name WHERE top > seq",
+                FROM (SELECT 'message' AS name, 'messages' AS many, max(id) AS top FROM message
+                    UNION ALL SELECT 'body', 'bodies', max(id) FROM body
+                    UNION ALL SELECT 'mailbox', 'mailboxes', max(id) FROM mailbox) AS had
+                LEFT JOIN (SELECT name AS n, seq FROM sqlite_sequence) ON n = name
+                WHERE top > coalesce(seq, 0)",
         ],
     ),
     (

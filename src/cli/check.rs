@@ -3,7 +3,7 @@
 use super::output::{Failure, Output};
 use crate::config::bind::Bind;
 use crate::config::{Config, Mode};
-use crate::net::certificate::{Finding, Severity};
+use crate::net::certificate::Finding;
 use crate::net::tls::Keys;
 use std::fmt::Display;
 use std::time::SystemTime;
@@ -40,16 +40,13 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What there is to be warned of in certificate and key. What makes clients refuse them is a failure.
+/// What there is to be warned of in certificate and key. What `serve` starts with is no failure: the unit of
+/// systemd asks here first, and mail has to go on when a certificate was not renewed in time.
 fn tls(config: &Config) -> Result<Vec<Finding>, Failure> {
     let Some(files) = &config.tls else { return Ok(Vec::new()) };
     let because = |reason: &dyn Display| Failure::because(format_args!("tls: {reason}"));
     let keys = Keys::load(&files.certificate, &files.private_key).map_err(|error| because(&error))?;
-    let findings = keys.inspect(config.hostname.as_str(), SystemTime::now());
-    match findings.iter().find(|finding| finding.severity == Severity::Fault) {
-        Some(fault) => Err(because(fault)),
-        None => Ok(findings),
-    }
+    Ok(keys.inspect(config.hostname.as_str(), SystemTime::now()))
 }
 
 fn mode(config: &Config) -> String {

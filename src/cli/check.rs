@@ -3,6 +3,7 @@
 use super::output::{Failure, Output};
 use crate::config::bind::Bind;
 use crate::config::{Config, Mode};
+use crate::mail::address::Domain;
 use crate::net::certificate::Finding;
 use crate::net::tls::Keys;
 use std::fmt::Display;
@@ -22,6 +23,12 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("data_dir  {}", config.data_dir.display()))?;
     out.line(format_args!("hostname  {}", config.hostname))?;
     out.line(format_args!("mode      {}", mode(config)))?;
+    if let Some(domain) = domain_to_name(config) {
+        out.line(format_args!(
+            "logins    with the full address, as NAME@{domain}; NAME alone means NAME@{}",
+            config.hostname
+        ))?;
+    }
     for (name, binds) in config.listen.kinds() {
         // Those that are on by themselves are told to be off.
         if !binds.is_empty() || ["smtp", "pop3"].contains(&name) {
@@ -60,6 +67,13 @@ fn mode(config: &Config) -> String {
             format!("closed: takes mail for accounts and aliases at {}", domains.join(", "))
         }
     }
+}
+
+/// A domain that users have to write when they log in, since the name alone is never an account.
+fn domain_to_name(config: &Config) -> Option<&Domain> {
+    let domains = &config.accounts.domains;
+    let is_needed = config.accounts.mode == Mode::Closed && !domains.contains(&config.hostname);
+    domains.first().filter(|_| is_needed)
 }
 
 fn places(binds: &[Bind]) -> String {

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_certificate_is_told_to_end_from_fourteen_days_before() {
         let names = ["mx.example.org"];
-        assert_eq!(told(&names, names[0], "2026-08-17"), []);
+        assert!(told(&names, names[0], "2026-08-17").is_empty());
         for (day, text) in [
             ("2026-08-18", "c.pem: its certificate expires on 2026-09-01, in 13 days; renew it"),
             ("2026-09-01", "c.pem: its certificate expired on 2026-09-01; renew it: clients refuse it"),
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(told(names, hostname, "2026-07-01").is_empty(), is_named, "{names:?} {hostname}");
         }
         let told = told(&["a.example", "127.0.0.1"], "mx.example.org", "2026-07-01");
-        assert!(told[0].1.contains("is mx.example.org, only a.example, 127.0.0.1; "), "{told:?}");
+        assert!(told[0].contains("is mx.example.org, only a.example, 127.0.0.1; "), "{told:?}");
     }
 
     #[test]

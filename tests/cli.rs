@@ -168,6 +168,18 @@ fn check_says_that_a_configuration_is_sound_and_what_it_amounts_to() {
 }
 
 #[test]
+fn check_says_when_a_name_alone_logs_nobody_in() {
+    let sound = |hostname: &str| {
+        let domains = "[accounts]\nmode = \"closed\"\ndomains = [\"example.org\"]\n";
+        Home::new(&format!("hostname = \"{hostname}\"\n{domains}")).run(&["check"]).success()
+    };
+    let advice =
+        "\nlogins    with the full address, as NAME@example.org; NAME alone means NAME@mail.example.org\n";
+    sound("mail.example.org").stdout(contains(advice));
+    sound("example.org").stdout(contains("\nlogins").not());
+}
+
+#[test]
 fn every_command_tells_every_fault_of_the_configuration() {
     let home = Home::new("hostnme = \"x\"\n[limits]\nrecipients = 0\n");
     let faults = "pillarbox.toml:1: hostnme: is not a key of the configuration; did you mean hostname?\n\

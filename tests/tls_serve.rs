@@ -14,11 +14,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::wire::Smtp;
@@ -200,7 +200,7 @@ fn check_tells_what_is_wrong_with_certificate_and_key() {
 }
 
 #[test]
-fn an_expired_certificate_is_a_fault_to_check_and_a_warning_to_serve() {
+fn an_expired_certificate_is_a_warning_and_mail_goes_on() {
     let mut home = Home::new(&[("hostname", "mx.example.org")]);
     let mut params = rcgen::CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -214,19 +214,25 @@ fn an_expired_certificate_is_a_fault_to_check_and_a_warning_to_serve() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         home.set(setting, &path.display().to_string());
     }
-    let output = home.run(&["check"], "");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && complaint.contains("expired on 2020-01-01; renew it"), "{complaint}");
-    home.serve().wait_for_log(&["WARN", "expired on 2020-01-01; renew it"]);
+    let told = home.succeed(&["check"], "");
+    let warns = |line: &str| line.starts_with("warning") && line.contains("expired on 2020-01-01; renew it");
+    assert!(told.lines().any(warns), "{told}");
+    let server = home.serve();
+    server.wait_for_log(&["WARN", "expired on 2020-01-01; renew it"]);
+    Smtp::open(server.smtp).expect("QUIT", 221);
 }
 
 /// Hands a listener over as systemd does.
 fn hand_over(home: &mut Home, name: &str) -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    fcntl_setfd(&listener, FdFlags::empty()).expect("kept over exec");
+    hand_over_this(home, name, &listener);
+    listener
+}
+
+fn hand_over_this(home: &mut Home, name: &str, listener: &(impl AsFd + AsRawFd)) {
+    fcntl_setfd(listener, FdFlags::empty()).expect("kept over exec");
     let first = format!("LISTEN_FDS_FIRST_FD={}", listener.as_raw_fd());
     home.wrap(&["env", "LISTEN_FDS=1", &first, &format!("LISTEN_FDNAMES={name}")]);
-    listener
 }
 
 #[test]
@@ -238,6 +244,25 @@ fn a_socket_that_the_system_hands_over_takes_the_place_of_those_configured() {
     assert!(server.address("pop3").is_some_and(|address| address != server.smtp));
     Smtp::open(server.smtp).expect("QUIT", 221);
     assert!(server.stop().status.success());
+}
+
+#[test]
+fn a_unix_socket_that_the_system_hands_over_takes_lmtp_and_stays_when_the_server_ends() {
+    let mut home = Home::new(&[]);
+    let path = home.path().join("lmtp");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    hand_over_this(&mut home, "lmtp", &listener);
+    let server = home.serve();
+    let mut peer = BufReader::new(UnixStream::connect(&path).expect("a connection"));
+    peer.get_ref().set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    for (says, code) in [("LHLO client.example\r\nQUIT\r\n", "220 "), ("", "250-")] {
+        peer.get_mut().write_all(says.as_bytes()).expect("sent");
+        let mut line = String::new();
+        peer.read_line(&mut line).expect("a line");
+        assert!(line.starts_with(code), "{line}");
+    }
+    assert!(server.stop().status.success());
+    assert!(path.exists(), "it is the system's");
 }
 
 #[test]

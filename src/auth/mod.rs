@@ -145,7 +145,7 @@ impl Auth {
     async fn password(&self, credentials: &Credentials, peer: &Peer) -> Result<Option<Verified>, Denied> {
         let mailbox = mailbox_of(&credentials.user, &self.shared.hostname);
         let login = match self.shared.mode {
-            Mode::Open => mailbox.map(Login::new),
+            Mode::Open => mailbox.map(Login::by_name),
             Mode::Closed => self.known(mailbox, &credentials.password, peer).await?,
         };
         Ok(login.map(|login| Verified { login, signature: None }))
@@ -168,9 +168,9 @@ impl Auth {
         let Some(mailbox) = mailbox.filter(|_| self.shared.mode == Mode::Closed) else {
             return Ok((made_up, None));
         };
-        let stored = self.shared.store.stored_password(&mailbox).await.map_err(Denied::Store)?;
-        Ok(match stored.and_then(|stored| stored.scram) {
-            Some(keys) => (keys, Some(Login::new(mailbox))),
+        let stored = self.shared.store.account(&mailbox).await.map_err(Denied::Store)?;
+        Ok(match stored.and_then(|(id, stored)| Some((id, stored.scram?))) {
+            Some((id, keys)) => (keys, Some(Login::of_account(mailbox, id))),
             None => (made_up, None),
         })
     }
@@ -184,21 +184,21 @@ impl Auth {
     ) -> Result<Option<Login>, Denied> {
         self.admit(peer)?;
         let stored = match &mailbox {
-            Some(mailbox) => self.shared.store.stored_password(mailbox).await.map_err(Denied::Store)?,
+            Some(mailbox) => self.shared.store.account(mailbox).await.map_err(Denied::Store)?,
             None => None,
         };
-        let Some((mailbox, stored)) = mailbox.zip(stored) else {
+        let Some((mailbox, (id, stored))) = mailbox.zip(stored) else {
             self.fits(password.clone(), password::NOBODY.to_owned(), peer).await?;
             return Ok(None);
         };
         if locked(&self.shared.remembered).holds(&mailbox, password, &stored.phc, Instant::now()) {
-            return Ok(Some(Login::new(mailbox)));
+            return Ok(Some(Login::of_account(mailbox, id)));
         }
         if !self.fits(password.clone(), stored.phc.clone(), peer).await? {
             return Ok(None);
         }
         locked(&self.shared.remembered).note(&mailbox, password, &stored.phc, Instant::now());
-        Ok(Some(Login::new(mailbox)))
+        Ok(Some(Login::of_account(mailbox, id)))
     }
 
     /// Compares on a thread that may block. The permit goes along, so that a session which ends

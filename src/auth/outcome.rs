@@ -1,6 +1,7 @@
 //! What the check of credentials can answer. The protocol cores know this file of `auth` alone.
 
 use crate::mail::address::MailboxName;
+use crate::mail::ids::MailboxId;
 use crate::store::outcome::Error;
 use crate::wire::sasl::ServerSignature;
 
@@ -8,24 +9,44 @@ use crate::wire::sasl::ServerSignature;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     mailbox: MailboxName,
+    account: Option<MailboxId>,
 }
 
 impl Login {
-    pub(in crate::auth) fn new(mailbox: MailboxName) -> Login {
-        Login { mailbox }
+    /// Into the mailbox of this name, whoever has it: open mode.
+    pub(in crate::auth) fn by_name(mailbox: MailboxName) -> Login {
+        Login { mailbox, account: None }
+    }
+
+    pub(in crate::auth) fn of_account(mailbox: MailboxName, account: MailboxId) -> Login {
+        Login { mailbox, account: Some(account) }
     }
 
     /// A login that nobody has checked, for tests of what it opens.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn pretended(mailbox: MailboxName) -> Login {
-        Login::new(mailbox)
+        Login::by_name(mailbox)
+    }
+
+    /// The same of an account.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn pretended_of(mailbox: MailboxName, account: MailboxId) -> Login {
+        Login::of_account(mailbox, account)
     }
 
     /// The mailbox that may be opened.
     #[must_use]
     pub fn mailbox(&self) -> &MailboxName {
         &self.mailbox
+    }
+
+    /// The account whose password it was, which the name may outlive; `None` in open mode, where a mailbox
+    /// is nobody's.
+    #[must_use]
+    pub fn account(&self) -> Option<MailboxId> {
+        self.account
     }
 }
 

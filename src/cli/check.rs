@@ -3,7 +3,8 @@
 use super::output::{Failure, Output};
 use crate::config::bind::Bind;
 use crate::config::{Config, Mode};
-use crate::net::certificate::{Finding, Severity};
+use crate::mail::address::Domain;
+use crate::net::certificate::Finding;
 use crate::net::tls::Keys;
 use std::fmt::Display;
 use std::time::SystemTime;
@@ -22,6 +23,12 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("data_dir  {}", config.data_dir.display()))?;
     out.line(format_args!("hostname  {}", config.hostname))?;
     out.line(format_args!("mode      {}", mode(config)))?;
+    if let Some(domain) = domain_to_name(config) {
+        out.line(format_args!(
+            "logins    with the full address, as NAME@{domain}; NAME alone means NAME@{}",
+            config.hostname
+        ))?;
+    }
     for (name, binds) in config.listen.kinds() {
         // Those that are on by themselves are told to be off.
         if !binds.is_empty() || ["smtp", "pop3"].contains(&name) {
@@ -40,16 +47,13 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What there is to be warned of in certificate and key. What makes clients refuse them is a failure.
+/// What there is to be warned of in certificate and key. What `serve` starts with is no failure: the unit of
+/// systemd asks here first, and mail has to go on when a certificate was not renewed in time.
 fn tls(config: &Config) -> Result<Vec<Finding>, Failure> {
     let Some(files) = &config.tls else { return Ok(Vec::new()) };
     let because = |reason: &dyn Display| Failure::because(format_args!("tls: {reason}"));
     let keys = Keys::load(&files.certificate, &files.private_key).map_err(|error| because(&error))?;
-    let findings = keys.inspect(config.hostname.as_str(), SystemTime::now());
-    match findings.iter().find(|finding| finding.severity == Severity::Fault) {
-        Some(fault) => Err(because(fault)),
-        None => Ok(findings),
-    }
+    Ok(keys.inspect(config.hostname.as_str(), SystemTime::now()))
 }
 
 fn mode(config: &Config) -> String {
@@ -63,6 +67,13 @@ fn mode(config: &Config) -> String {
             format!("closed: takes mail for accounts and aliases at {}", domains.join(", "))
         }
     }
+}
+
+/// A domain that users have to write when they log in, since the name alone is never an account.
+fn domain_to_name(config: &Config) -> Option<&Domain> {
+    let domains = &config.accounts.domains;
+    let is_needed = config.accounts.mode == Mode::Closed && !domains.contains(&config.hostname);
+    domains.first().filter(|_| is_needed)
 }
 
 fn places(binds: &[Bind]) -> String {

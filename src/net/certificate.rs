@@ -19,20 +19,10 @@ const OTHERS_READ: u32 = 0o004;
 /// Names of a certificate that are shown; some have hundreds.
 const NAMES_SHOWN: usize = 5;
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Clients that check certificates refuse it.
-    Fault,
-    /// It works, for now.
-    Warning,
-}
-
-/// Something that an operator should know. Its text is one sentence.
+/// Something that an operator should know, and no reason to take no mail: few servers that bring some ask
+/// who they bring it to. Its text is one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
     /// The file that it is about.
     pub path: PathBuf,
     /// What is wrong and what to do.
@@ -52,27 +42,24 @@ pub(super) fn inspect(
     hostname: &str,
     now: SystemTime,
 ) -> Vec<Finding> {
-    let finding = |severity, text| Finding { severity, path: path.to_owned(), text };
+    let finding = |text| Finding { path: path.to_owned(), text };
     let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
-        return vec![finding(
-            Severity::Warning,
-            "its certificate cannot be read, so it was not checked".into(),
-        )];
+        return vec![finding("its certificate cannot be read, so it was not checked".into())];
     };
     let mut findings = Vec::new();
     let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH).as_second();
     let validity = certificate.validity();
     let (begins, ends) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     if now > ends {
-        findings
-            .push(finding(Severity::Fault, format!("its certificate expired on {}; renew it", date(ends))));
+        let text = format!("its certificate expired on {}; renew it: clients refuse it", date(ends));
+        findings.push(finding(text));
     } else if now < begins {
         let text = format!("its certificate is valid only from {} on; is the clock right?", date(begins));
-        findings.push(finding(Severity::Fault, text));
+        findings.push(finding(text));
     } else if ends - now < WARN_DAYS * DAY_SECONDS {
         let days = (ends - now) / DAY_SECONDS;
         let text = format!("its certificate expires on {}, in {days} days; renew it", date(ends));
-        findings.push(finding(Severity::Warning, text));
+        findings.push(finding(text));
     }
     let names = names(&certificate);
     if !names.iter().any(|name| covers(name, hostname)) {
@@ -83,7 +70,7 @@ pub(super) fn inspect(
                 shown(&names)
             ),
         };
-        findings.push(finding(Severity::Warning, text));
+        findings.push(finding(text));
     }
     findings
 }
@@ -92,7 +79,7 @@ pub(super) fn inspect(
 pub(super) fn inspect_key_file(path: &Path) -> Option<Finding> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let text = format!("every user of this host may read this key (mode {mode:04o}); chmod 600 it");
-    (mode & OTHERS_READ != 0).then(|| Finding { severity: Severity::Warning, path: path.to_owned(), text })
+    (mode & OTHERS_READ != 0).then(|| Finding { path: path.to_owned(), text })
 }
 
 fn date(seconds: i64) -> String {
@@ -146,31 +133,23 @@ mod tests {
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
-    fn told(names: &[&str], hostname: &str, day: &str) -> Vec<(Severity, String)> {
+    fn told(names: &[&str], hostname: &str, day: &str) -> Vec<String> {
         let now: Timestamp = format!("{day}T12:00:00Z").parse().unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_second().unsigned_abs());
         let findings = inspect(&certificate(names), Path::new("c.pem"), hostname, now);
-        findings.into_iter().map(|finding| (finding.severity, finding.to_string())).collect()
+        findings.into_iter().map(|finding| finding.to_string()).collect()
     }
 
     #[test]
     fn a_certificate_is_told_to_end_from_fourteen_days_before() {
         let names = ["mx.example.org"];
-        assert_eq!(told(&names, names[0], "2026-08-17"), []);
-        for (day, severity, text) in [
-            (
-                "2026-08-18",
-                Severity::Warning,
-                "c.pem: its certificate expires on 2026-09-01, in 13 days; renew it",
-            ),
-            ("2026-09-01", Severity::Fault, "c.pem: its certificate expired on 2026-09-01; renew it"),
-            (
-                "2026-05-31",
-                Severity::Fault,
-                "c.pem: its certificate is valid only from 2026-06-01 on; is the clock right?",
-            ),
+        assert!(told(&names, names[0], "2026-08-17").is_empty());
+        for (day, text) in [
+            ("2026-08-18", "c.pem: its certificate expires on 2026-09-01, in 13 days; renew it"),
+            ("2026-09-01", "c.pem: its certificate expired on 2026-09-01; renew it: clients refuse it"),
+            ("2026-05-31", "c.pem: its certificate is valid only from 2026-06-01 on; is the clock right?"),
         ] {
-            assert_eq!(told(&names, names[0], day), [(severity, text.to_owned())], "{day}");
+            assert_eq!(told(&names, names[0], day), [text.to_owned()], "{day}");
         }
     }
 
@@ -190,7 +169,7 @@ mod tests {
             assert_eq!(told(names, hostname, "2026-07-01").is_empty(), is_named, "{names:?} {hostname}");
         }
         let told = told(&["a.example", "127.0.0.1"], "mx.example.org", "2026-07-01");
-        assert!(told[0].1.contains("is mx.example.org, only a.example, 127.0.0.1; "), "{told:?}");
+        assert!(told[0].contains("is mx.example.org, only a.example, 127.0.0.1; "), "{told:?}");
     }
 
     #[test]

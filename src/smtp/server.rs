@@ -308,7 +308,7 @@ impl<'a> Driver<'a> {
                 }))
             }
             Ask::MaySend(login, from) => {
-                let allowed = store.may_send(login.mailbox(), &from).await;
+                let allowed = store.may_send(&login, &from).await;
                 Answer::MaySend(allowed.inspect_err(|error| {
                     warn!(from = from.to_string(), %error, "sender not looked up");
                 }))

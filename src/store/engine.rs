@@ -147,6 +147,9 @@ pub(in crate::store) struct Crowded {
     pub(in crate::store) name: MailboxName,
 }
 
+/// An account of the moment, and its password: one of the same name that is made later has another id.
+pub(in crate::store) type Kept = (MailboxId, StoredPassword);
+
 /// A mailbox and its messages, oldest first.
 pub(in crate::store) type Found = (MailboxId, Vec<Entry>);
 
@@ -168,8 +171,8 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn beginnings(&self, of: Vec<MessageId>) -> BoxFuture<'_, Result<Vec<(MessageId, Beginning)>, Error>>;
     /// One chunk of a body, counted from 0; `None` when it is gone.
     fn chunk(&self, body: BodyId, place: u32) -> BoxFuture<'_, Result<Option<Bytes>, Error>>;
-    /// What is kept of the password of an account.
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>>;
+    /// Which mailbox an account is, and what is kept of its password.
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<Kept>, Error>>;
     /// All mailboxes, by name.
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<Account>, Error>>;
     /// All aliases, by name.

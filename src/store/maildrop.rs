@@ -3,7 +3,8 @@
 //! The leases are a table in memory, since one server at a time has the data directory. A session
 //! that was silent for [`SILENCE_MAX`] gives way to a new login, but not while its deletions are on
 //! their way to the disk: a lease travels with them through the writer and goes back after the
-//! commit, whoever still waits for it.
+//! commit, whoever still waits for it. A session of an account that was removed gives way at once to one of
+//! the account that has its name now: ids of mailboxes only grow.
 //!
 //! What retention throws away never goes from under a session: the sweep takes the lease too, for the one
 //! commit that it needs. A login that meets it waits for that commit, which is no other session's doing.
@@ -44,6 +45,8 @@ struct Table {
 
 struct Lease {
     number: u64,
+    /// Whose it is; the mailboxes of open mode are nobody's.
+    account: Option<MailboxId>,
     /// When the session was last heard of.
     heard: Instant,
     stage: Stage,
@@ -70,13 +73,18 @@ pub(super) enum Taken {
 
 impl Leases {
     /// Gives the lease of a mailbox to a session; `None` when a live session has it. Waits for a sweep.
-    pub(super) async fn take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Option<LeaseHold> {
+    pub(super) async fn take(
+        self: &Arc<Leases>,
+        mailbox: &MailboxName,
+        account: Option<MailboxId>,
+        now: Instant,
+    ) -> Option<LeaseHold> {
         loop {
             let swept = self.swept.notified();
             let mut swept = pin!(swept);
             // From here on the end of a sweep is heard of.
             swept.as_mut().enable();
-            match self.try_take(mailbox, now) {
+            match self.try_take(mailbox, account, now) {
                 Taken::Yes(hold) => return Some(hold),
                 Taken::InUse => return None,
                 Taken::Swept => swept.await,
@@ -84,18 +92,23 @@ impl Leases {
         }
     }
 
-    fn try_take(self: &Arc<Leases>, mailbox: &MailboxName, now: Instant) -> Taken {
+    fn try_take(
+        self: &Arc<Leases>,
+        mailbox: &MailboxName,
+        account: Option<MailboxId>,
+        now: Instant,
+    ) -> Taken {
         let mut table = self.lock();
         if let Some(lease) = table.held.get(mailbox) {
             let silent = now.saturating_duration_since(lease.heard);
             match lease.stage {
                 Stage::Sweeping => return Taken::Swept,
                 Stage::Updating => return Taken::InUse,
-                Stage::Open if silent < SILENCE_MAX => return Taken::InUse,
+                Stage::Open if silent < SILENCE_MAX && lease.account >= account => return Taken::InUse,
                 Stage::Open => lease.evicted.cancel(),
             }
         }
-        Taken::Yes(self.give(&mut table, mailbox, now, Stage::Open))
+        Taken::Yes(self.give(&mut table, mailbox, account, now, Stage::Open))
     }
 
     /// Gives the lease to a sweep, for one commit; `None` when anybody has it.
@@ -106,20 +119,21 @@ impl Leases {
     ) -> Option<LeaseHold> {
         let mut table = self.lock();
         let is_free = !table.held.contains_key(mailbox);
-        is_free.then(|| self.give(&mut table, mailbox, now, Stage::Sweeping))
+        is_free.then(|| self.give(&mut table, mailbox, None, now, Stage::Sweeping))
     }
 
     fn give(
         self: &Arc<Leases>,
         table: &mut Table,
         mailbox: &MailboxName,
+        account: Option<MailboxId>,
         now: Instant,
         stage: Stage,
     ) -> LeaseHold {
         table.given += 1;
         let number = table.given;
         let evicted = CancellationToken::new();
-        let lease = Lease { number, heard: now, stage, evicted: evicted.clone() };
+        let lease = Lease { number, account, heard: now, stage, evicted: evicted.clone() };
         table.held.insert(mailbox.clone(), lease);
         LeaseHold { leases: Arc::clone(self), mailbox: mailbox.clone(), number, evicted }
     }

@@ -34,6 +34,7 @@ mod writer;
 use crate::auth::outcome::Login;
 use crate::mail::address::{Address, MailboxName};
 use crate::mail::envelope::Delivery;
+use crate::mail::ids::MailboxId;
 use crate::mail::listing::Listing;
 use crate::mail::secret::Secret;
 use accounts::StoredPassword;
@@ -175,7 +176,8 @@ impl Store {
 
     /// Takes the lease of a mailbox and reads its listing. `None` when another session has it and
     /// was heard of in the last [`maildrop::SILENCE_MAX`]; a session silent for longer is evicted.
-    /// A mailbox that does not exist is an empty one.
+    /// A session of an account that was removed gives way at once to one of the account that has its name
+    /// now. A mailbox that does not exist is an empty one.
     ///
     /// # Errors
     /// [`Error`] when the listing could not be read.
@@ -184,17 +186,20 @@ impl Store {
         who: &Login,
         now: Instant,
     ) -> Result<Option<(Maildrop, Listing)>, Error> {
-        self.open_mailbox(who.mailbox(), now).await
+        self.open_mailbox(who.mailbox(), who.account(), now).await
     }
 
     async fn open_mailbox(
         &self,
         mailbox: &MailboxName,
+        account: Option<MailboxId>,
         now: Instant,
     ) -> Result<Option<(Maildrop, Listing)>, Error> {
         self.inner.health.check()?;
-        let Some(hold) = self.inner.leases.take(mailbox, now).await else { return Ok(None) };
+        let Some(hold) = self.inner.leases.take(mailbox, account, now).await else { return Ok(None) };
         let found = self.ask(self.inner.engine.listing(mailbox)).await?;
+        // Whoever has the name now may be somebody else than who has logged in.
+        let found = found.filter(|(id, _)| account.is_none_or(|account| account == *id));
         let (id, entries) = found.map_or((None, Vec::new()), |(id, entries)| (Some(id), entries));
         let listing = Listing::new(self.inner.engine.era(), entries);
         Ok(Some((Maildrop::new(Arc::clone(&self.inner), hold, id), listing)))
@@ -206,6 +211,14 @@ impl Store {
     /// # Errors
     /// [`Error`] when it could not be looked up.
     pub async fn stored_password(&self, of: &MailboxName) -> Result<Option<StoredPassword>, Error> {
+        Ok(self.account(of).await?.map(|(_, password)| password))
+    }
+
+    /// Which account has this name now, and what is kept of its password. The id is never given twice.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be looked up.
+    pub async fn account(&self, of: &MailboxName) -> Result<Option<(MailboxId, StoredPassword)>, Error> {
         self.ask(self.inner.engine.password(of)).await
     }
 

@@ -9,6 +9,7 @@ use super::accounts::{Mode, Origin};
 use super::engine::{MailboxFacts, Names, Takes};
 use super::lookups::Lookups;
 use super::outcome::{Error, Route};
+use crate::auth::outcome::Login;
 use crate::mail::address::{Address, Domain, MailboxName, Sender};
 use std::collections::{HashMap, HashSet};
 
@@ -210,41 +211,32 @@ impl Walk {
 }
 
 impl super::Store {
-    /// Whether the account `mailbox` may send mail from `from`: see [`Store::may_send_as`]; the null
-    /// reverse-path is nobody's, so every account that exists may.
+    /// Whether mail from `from` may be sent by `who`: from the address of the account, one of its `+tag`s, or
+    /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`. The null
+    /// reverse-path is nobody's, so every account that exists may. An account that was removed sends as
+    /// nobody, whoever has its name now. In open mode anybody may send as anybody.
     ///
     /// # Errors
     /// [`Error`] when the question could not be answered.
-    ///
-    /// [`Store::may_send_as`]: super::Store::may_send_as
-    pub async fn may_send(&self, mailbox: &MailboxName, from: &Sender) -> Result<bool, Error> {
-        match from {
-            Sender::Address(from) => self.may_send_as(mailbox, from).await,
-            Sender::Null if self.inner.policy.mode == Mode::Open => Ok(true),
-            Sender::Null => Ok(self.stored_password(mailbox).await?.is_some()),
-        }
-    }
-
-    /// Whether mail from `from` may be sent by the account `mailbox`: its address, one of its `+tag`s, or
-    /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`, and an
-    /// account that was removed as nobody. In open mode anybody may send as anybody.
-    ///
-    /// # Errors
-    /// [`Error`] when the question could not be answered.
-    pub async fn may_send_as(&self, mailbox: &MailboxName, from: &Address) -> Result<bool, Error> {
+    pub async fn may_send(&self, who: &Login, from: &Sender) -> Result<bool, Error> {
         let policy = &self.inner.policy;
-        let name = from.name();
         if policy.mode == Mode::Open {
             return Ok(true);
         }
-        if name == *mailbox {
-            // A session may outlive its account.
-            return Ok(self.stored_password(mailbox).await?.is_some());
+        // A session may outlive its account.
+        let now = self.account(who.mailbox()).await?.map(|(id, _)| id);
+        if now.is_none() || now != who.account() {
+            return Ok(false);
+        }
+        let Sender::Address(from) = from else { return Ok(true) };
+        let name = from.name();
+        if name == *who.mailbox() {
+            return Ok(true);
         }
         if !policy.is_ours(name.domain()) {
             return Ok(false);
         }
         let walk = self.ask(Walk::from(&self.inner.lookups, policy, &name)).await?;
-        Ok(walk.reached.contains(mailbox))
+        Ok(walk.reached.contains(who.mailbox()))
     }
 }

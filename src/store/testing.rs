@@ -2,7 +2,7 @@
 //! the store does when a commit fails, is torn, or takes long.
 
 use super::Store;
-use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Kept, Names, Old, Op};
 use super::open::{self, OpenError, Options};
 use super::outcome::Error;
 use super::retention::{SPARED_MAX, Sweeper};
@@ -10,7 +10,7 @@ use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::listing::Listing;
 use crate::mail::secret::Secret;
-use crate::store::accounts::{Account, Alias, StoredPassword};
+use crate::store::accounts::{Account, Alias};
 use crate::store::maildrop::Maildrop;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -205,7 +205,7 @@ impl Engine for Faulty {
         })
     }
 
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>> {
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<Kept>, Error>> {
         Box::pin(async move {
             self.faults.begin_question()?;
             self.engine.password(of).await
@@ -286,5 +286,5 @@ pub async fn open_maildrop(
     mailbox: &MailboxName,
     now: Instant,
 ) -> Result<Option<(Maildrop, Listing)>, Error> {
-    store.open_mailbox(mailbox, now).await
+    store.open_mailbox(mailbox, None, now).await
 }

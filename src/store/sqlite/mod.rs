@@ -21,8 +21,8 @@ mod tidy;
 pub(super) mod verify;
 mod write;
 
-use super::accounts::{Account, Alias, StoredPassword};
-use super::engine::{Beginning, Crowded, Done, Engine, Found, Names, Old, Op};
+use super::accounts::{Account, Alias};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Kept, Names, Old, Op};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
@@ -93,7 +93,7 @@ impl Engine for Sqlite {
         self.reading(read::chunk(&self.readers, body, place))
     }
 
-    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<StoredPassword>, Error>> {
+    fn password<'a>(&'a self, of: &'a MailboxName) -> BoxFuture<'a, Result<Option<Kept>, Error>> {
         self.reading(read::password(&self.readers, of))
     }
 

@@ -5,7 +5,7 @@ use crate::mail::address::{Address, Domain, MailboxName};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use crate::mail::listing::Entry;
 use crate::store::accounts::{Account, Alias, AliasName, Origin, ScramKeys, StoredPassword};
-use crate::store::engine::{Beginning, Found, MailboxFacts, Names};
+use crate::store::engine::{Beginning, Found, Kept, MailboxFacts, Names};
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
@@ -122,14 +122,15 @@ pub(super) async fn chunk(pool: &SqlitePool, body: BodyId, place: u32) -> Sql<Op
     Ok(Some(Bytes::from(row.try_get::<Vec<u8>, _>(0)?)))
 }
 
-pub(super) async fn password(pool: &SqlitePool, of: &MailboxName) -> Sql<Option<StoredPassword>> {
+pub(super) async fn password(pool: &SqlitePool, of: &MailboxName) -> Sql<Option<Kept>> {
     const SQL: &str = "\
-        SELECT password, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM mailbox
+        SELECT password, scram_salt, scram_iterations, scram_stored_key, scram_server_key, id
+            FROM mailbox
             WHERE name = ? AND origin = ?";
     let query = sqlx::query(SQL).bind(of.to_string()).bind(ACCOUNT);
     let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
     let Some(phc) = row.try_get(0)? else { return Ok(None) };
-    Ok(Some(StoredPassword { phc, scram: scram_keys(&row)? }))
+    Ok(Some((MailboxId(row.try_get(5)?), StoredPassword { phc, scram: scram_keys(&row)? })))
 }
 
 fn scram_keys(row: &SqliteRow) -> Sql<Option<ScramKeys>> {

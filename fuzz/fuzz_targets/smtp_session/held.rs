@@ -154,7 +154,10 @@ impl<'a> Held<'a> {
         };
         let wanted: Vec<Reply> = match (was, happens) {
             (Next::Ask(Ask::Deliver(..)), Happens::Deliver(kept)) => vec![one(kept)],
-            (Next::Ask(Ask::DeliverEach(..)), Happens::DeliverEach(each)) => each.iter().map(one).collect(),
+            // Fewer or more than there are recipients are no answer.
+            (Next::Ask(Ask::DeliverEach(..)), Happens::DeliverEach(each)) if happens.is_awaited(was) => {
+                each.iter().map(one).collect()
+            }
             _ => {
                 assert_eq!(said(step, "250 2.0.0 queued"), 0, "nobody has kept it");
                 return;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   deliver, stage, expunge, accounts ──► writer (one task, group commit) ──► Engine::apply
-//!   route, listing, message, browse   ──────────────────────────────────────► Engine, short reads
+//!   route                             ──► lookups (one question for many)  ──► Engine, short reads
+//!   listing, message, browse          ──────────────────────────────────────► Engine, short reads
 //! ```
 //!
 //! What holds everywhere:

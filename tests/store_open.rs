@@ -8,8 +8,9 @@
 
 mod store_kit;
 
-use pillarbox::store::accounts::StoredPassword;
+use pillarbox::store::accounts::{Alias, AliasName, StoredPassword};
 use pillarbox::store::open::lock_note;
+use pillarbox::store::outcome::Route;
 use pillarbox::store::{OpenError, Options, Store, Tenure};
 use sqlx::Row;
 use std::os::unix::fs::PermissionsExt;
@@ -213,4 +214,48 @@ async fn a_database_of_version_1_is_brought_up_to_date_and_keeps_its_mail() {
     assert_eq!(store.login_secret().expose(), secret.expose(), "it stays for ever");
     store.close().await;
     kit.assert_in_order().await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_an_account_as_it_was_before_the_last_command() {
+    let kit = Kit::new(On::Sqlite);
+    let options = closed(&kit.options);
+    let server = Store::open(options.clone()).await.unwrap();
+    let command = Store::open(Options { tenure: Tenure::Command, ..options }).await.unwrap();
+    let (ann, team) = (address("ann@example.org"), address("team@example.org"));
+    let to_ann = || server.route(&ann, None);
+    let to_team = || server.route(&team, None);
+    let to = |who: &str| Route::Mailboxes(vec![name(who)]);
+    let alias = Alias { name: AliasName::Address(name("team")), targets: vec![name("ann")] };
+    command.add_account(&name("bob"), &kept("hash"), None).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(to_ann().await.unwrap(), Route::Unknown);
+        command.add_account(&name("ann"), &kept("hash"), None).await.unwrap();
+        assert_eq!(to_ann().await.unwrap(), to("ann"));
+        assert_eq!(to_team().await.unwrap(), Route::Unknown);
+        command.add_alias(&alias).await.unwrap();
+        assert_eq!(to_team().await.unwrap(), to("ann"));
+        command.remove_alias(&alias.name).await.unwrap();
+        command.add_alias(&Alias { targets: vec![name("bob")], ..alias.clone() }).await.unwrap();
+        assert_eq!(to_team().await.unwrap(), to("bob"));
+        command.remove_alias(&alias.name).await.unwrap();
+        command.remove_account(&name("ann")).await.unwrap();
+    }
+    command.close().await;
+    server.close().await;
+}
+
+#[tokio::test]
+async fn a_quota_counts_with_every_message_whatever_is_remembered() {
+    let kit = Kit::new(On::Sqlite);
+    let store = Store::open(closed(&kit.options)).await.unwrap();
+    store.add_account(&name("ann"), &kept("hash"), Some(1000)).await.unwrap();
+    let ann = address("ann@example.org");
+    let to_ann = || store.route(&ann, Some(500));
+    for _ in 0..3 {
+        assert_eq!(to_ann().await.unwrap(), Route::Mailboxes(vec![name("ann")]));
+    }
+    send(&store, &["ann"], "x".repeat(600)).await.unwrap();
+    assert_eq!(to_ann().await.unwrap(), Route::Full(name("ann")));
+    store.close().await;
 }

@@ -150,6 +150,10 @@ pub(in crate::store) struct Crowded {
 /// An account of the moment, and its password: one of the same name that is made later has another id.
 pub(in crate::store) type Kept = (MailboxId, StoredPassword);
 
+/// How often other processes have changed what [`Engine::names`] tells, accounts and aliases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Generation(pub(in crate::store) u64);
+
 /// A mailbox and its messages, oldest first.
 pub(in crate::store) type Found = (MailboxId, Vec<Entry>);
 
@@ -163,6 +167,9 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     /// alone, that it will be with the next batch that is not. Each op has a result of its own, and
     /// one that was refused has changed nothing. `Err` means that nothing was changed.
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>>;
+    /// As long as this is the same, what [`Engine::names`] has told still holds, but for octets, which each
+    /// delivery changes. `None` when there is no telling. Cheap, and never waits.
+    fn generation(&self) -> Option<Generation>;
     /// What is known of these names.
     fn names(&self, names: Vec<String>) -> BoxFuture<'_, Result<Names, Error>>;
     /// A mailbox and its messages; `None` when it does not exist.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   deliver, stage, expunge, accounts ──► writer (one task, group commit) ──► Engine::apply
-//!   route                             ──► lookups (one question for many)  ──► Engine, short reads
+//!   route        ──► what is known, or lookups (one question for many askers) ──► Engine, short reads
 //!   listing, message, browse          ──────────────────────────────────────► Engine, short reads
 //! ```
 //!
@@ -11,7 +11,7 @@
 //!   it is done whole or not at all.
 //! - [`outcome::Receipt`] and [`outcome::Expunged`] exist only after the commit is on disk.
 //! - After [`outcome::Error::Broken`] nothing is acknowledged any more.
-//! - Nothing is cached that another process may change: accounts and aliases are read anew each time.
+//! - What is remembered of accounts and aliases counts until any process changes one ([`known`]).
 
 pub mod accounts;
 mod ahead;
@@ -19,6 +19,7 @@ pub mod browse;
 pub mod copies;
 mod engine;
 mod health;
+mod known;
 mod lookups;
 pub mod maildrop;
 pub mod open;
@@ -41,6 +42,7 @@ use crate::mail::secret::Secret;
 use accounts::StoredPassword;
 use engine::{Done, Engine, Op};
 use health::Health;
+use known::Quotas;
 use lookups::Lookups;
 use maildrop::{Leases, Maildrop};
 use open::Tenancy;
@@ -116,7 +118,8 @@ impl Store {
             tag_separator: options.tag_separator,
             default_quota: options.default_quota,
         };
-        let lookups = Lookups::start(Arc::clone(&engine), Arc::clone(&health));
+        let lookups =
+            Lookups::start(Arc::clone(&engine), Arc::clone(&health), Quotas::of(policy.default_quota));
         let leases = Arc::default();
         let ahead = ahead::Budget::new(ahead::BUDGET_OCTETS);
         let rules = options.retention;

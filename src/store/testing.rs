@@ -2,7 +2,7 @@
 //! the store does when a commit fails, is torn, or takes long.
 
 use super::Store;
-use super::engine::{Beginning, Crowded, Done, Engine, Found, Kept, Names, Old, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Generation, Kept, Names, Old, Op};
 use super::open::{self, OpenError, Options};
 use super::outcome::Error;
 use super::retention::{SPARED_MAX, Sweeper};
@@ -154,6 +154,10 @@ impl Engine for Faulty {
 
     fn login_secret(&self) -> &Secret {
         self.engine.login_secret()
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        self.engine.generation()
     }
 
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>> {

@@ -6,6 +6,7 @@
 //! the network.
 
 mod accounts;
+mod changes;
 pub(super) mod copy;
 mod delivery;
 mod fault;
@@ -22,12 +23,13 @@ pub(super) mod verify;
 mod write;
 
 use super::accounts::{Account, Alias};
-use super::engine::{Beginning, Crowded, Done, Engine, Found, Kept, Names, Old, Op};
+use super::engine::{Beginning, Crowded, Done, Engine, Found, Generation, Kept, Names, Old, Op};
 use super::outcome::Error;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::secret::Secret;
 use bytes::Bytes;
+use changes::Changes;
 use fault::{Doing, Faults};
 use futures_util::future::BoxFuture;
 use space::Space;
@@ -62,6 +64,7 @@ pub(super) struct Sqlite {
     checkpoints: Option<Checkpoints>,
     faults: Faults,
     space: Space,
+    changes: Changes,
 }
 
 impl Engine for Sqlite {
@@ -75,6 +78,10 @@ impl Engine for Sqlite {
 
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>> {
         Box::pin(write::apply(self, batch))
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        self.changes.generation()
     }
 
     fn names(&self, names: Vec<String>) -> BoxFuture<'_, Result<Names, Error>> {

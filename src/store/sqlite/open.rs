@@ -1,5 +1,6 @@
 //! Opens the database: the file, the connections, the settings that the promises rest on.
 
+use super::changes::Changes;
 use super::fault::{self, Faults};
 use super::quick;
 use super::setup;
@@ -73,7 +74,8 @@ impl Sqlite {
         let readers = pool(&file, options.tenure).await.map_err(|e| refused(&e))?;
         let faults = Faults::new(dir);
         let writing = Mutex::new(Writing::new(writer, slices, file.clone(), options.default_quota));
-        Ok(Sqlite { era, login_secret, writing, readers, checkpoints, faults, space })
+        let changes = Changes::open(dir);
+        Ok(Sqlite { era, login_secret, writing, readers, checkpoints, faults, space, changes })
     }
 }
 

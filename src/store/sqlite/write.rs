@@ -92,6 +92,10 @@ pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Do
             outcome = attempt(sqlite, &mut writing, batch, NewMail::Refused).await;
         }
     }
+    let is_server = sqlite.checkpoints.is_some();
+    if outcome.is_ok() && (!is_server || batch.iter().any(|op| matches!(op, Op::Account(_)))) {
+        sqlite.changes.note();
+    }
     if let Some(checkpoints) = &sqlite.checkpoints {
         let full = mail == NewMail::Refused || outcome.as_ref().is_err_and(|e| *e == Error::DiskFull);
         let written: u64 = batch.iter().map(|op| op.octets() + PAGE_OCTETS).sum();

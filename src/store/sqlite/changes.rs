@@ -34,7 +34,7 @@ impl Changes {
     /// if the answers are. `None` when there is no telling: the file is gone.
     pub(super) fn generation(&self) -> Option<Generation> {
         let seen = self.file.as_ref()?.metadata().ok()?;
-        (seen.nlink() > 0).then(|| Generation(seen.len()))
+        (seen.nlink() > 0).then_some(Generation(seen.len()))
     }
 
     /// Tells every server that something was changed, after the commit and before anybody hears of it.

@@ -21,7 +21,8 @@ use sqlx::sqlite::SqliteConnection;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How many copies of messages a statement takes: few sizes, so that few are prepared. What is left over stays empty.
+/// How many copies of messages a statement takes: few sizes, so that few are prepared. What is left over
+/// stays empty.
 const ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// SQLITE_CONSTRAINT_TRIGGER: the trigger has refused.
 const REFUSED: i32 = 19 | (7 << 8);

@@ -29,6 +29,8 @@ const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 /// How long, and for how many octets, a closed connection is listened to so that the peer can read
 /// the last reply: closing with unread input would make the kernel throw that reply away.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same when the server stops: enough for a reply to arrive, and a stop takes less than a second.
+const LINGER_STOPPING: Duration = Duration::from_millis(250);
 const LINGER_OCTETS_MAX: usize = 256 * 1024;
 
 /// The end of the program as a connection sees it.
@@ -290,8 +292,15 @@ impl Conn {
                     }
                 }
             };
-            // Time is what it may take; how it ends does not matter.
-            let _ = timeout(LINGER, swallow).await;
+            let stopping = async {
+                self.ending.stop.cancelled().await;
+                sleep(LINGER_STOPPING).await;
+            };
+            tokio::select! {
+                () = swallow => {}
+                () = stopping => {}
+                () = sleep(LINGER) => {}
+            }
         };
         tokio::select! {
             () = self.ending.cut.cancelled() => {}
@@ -346,5 +355,20 @@ mod tests {
         };
         local.run_until(talk).await;
         assert!(turns.get() >= FRAMES / 20, "{} turns", turns.get());
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_less_for_a_peer_that_does_not_close() {
+        let close = |ending: Ending| async {
+            let (peer, ours) = UnixStream::pair().unwrap();
+            Conn::new(Stream::Unix(ours), ending).close(Duration::from_secs(60)).await.unwrap();
+            drop(peer);
+        };
+        let stopping = Ending::default();
+        stopping.stop.cancel();
+        tokio::select! {
+            () = close(Ending::default()) => panic!("a server that goes on listens for longer"),
+            () = close(stopping) => {}
+        }
     }
 }

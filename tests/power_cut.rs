@@ -63,11 +63,25 @@ fn live() -> Life {
     assert!(ended.status.success(), "{ended:?}");
     let server = home.serve();
     work(&mut story, &server, "second");
+    let mut more = story.fork();
+    for number in 0..200 {
+        if wal_begun_anew(home.data_dir()) {
+            break;
+        }
+        more.deliver(server.smtp, &format!("more-{number}"), 700, &[BOB]);
+    }
+    story.join(more);
     server.kill();
     let log = Log::parse(std::fs::read(disk.log_file()).expect("the log"));
     assert_nothing_was_missed(&log, home.data_dir());
     assert_the_wal_has_ended_and_begun_anew(&log);
     Life { log, ledger: story.ledger }
+}
+
+/// Whether the WAL has begun at its start again: its header counts that.
+fn wal_begun_anew(data_dir: &Path) -> bool {
+    let wal = std::fs::read(data_dir.join("pillarbox.db-wal")).unwrap_or_default();
+    wal.get(12..16).is_some_and(|count| count != [0; 4])
 }
 
 /// A life in which the WAL only grows would prove little: frames must have been written over old ones,

@@ -15,6 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use support::corpus;
 use support::wire::{Pop3, Smtp, mailbox, same};
 use support::{Home, Server};
@@ -371,6 +372,22 @@ fn a_maildir_is_imported_in_the_order_of_arrival_and_what_is_too_large_is_told()
     assert!(got[3..6].iter().all(|message| message == tricky.as_bytes()));
     assert!(fail(&home, &["import", "nobody@example.org", "Maildir"]).contains("is no account"));
     assert!(fail(&home, &["import", "x@elsewhere.example", "Maildir"]).contains("accounts.domains"));
+}
+
+#[test]
+fn the_end_of_a_session_is_the_time_to_throw_away_what_it_kept() {
+    let home = Home::new(&[("retention.max_messages", "2")]);
+    let server = home.serve();
+    let messages: Vec<_> = (0..5).map(|n| format!("Subject: {n}\r\n\r\n").into_bytes()).collect();
+    let mut session = Pop3::open(server.pop3, BOB, "any");
+    deliver(&server, BOB, &messages);
+    deliver(&server, "ann@example.org", &messages[..3]);
+    // The sweep that takes this one has met the other mailbox too, or does so in its next round.
+    server.wait_for_log(&["retention has thrown away", "messages=1"]);
+    session.ok("QUIT");
+    let ended = Instant::now();
+    server.wait_for_log(&["retention has thrown away", "messages=3"]);
+    assert!(ended.elapsed() < Duration::from_secs(30), "it waits for no round: {:?}", ended.elapsed());
 }
 
 #[test]

@@ -9,10 +9,13 @@
 
 mod support;
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use support::corpus;
 use support::wire::{Pop3, Smtp, mailbox, same};
 use support::{Home, Server};
@@ -114,7 +117,8 @@ fn a_backup_takes_the_place_of_no_other_file_and_a_restore_of_no_database() {
     fs::write(home.path().join("b.db"), "precious").unwrap();
     assert!(fail(&home, &["backup", "b.db"]).contains("there already"));
     assert_eq!(fs::read(home.path().join("b.db")).unwrap(), b"precious");
-    home.succeed(&["backup", "--force", "b.db"], "");
+    let told = home.succeed(&["backup", "--force", "b.db"], "");
+    assert!(told.starts_with("backed up 9 messages in 1 mailbox, "), "{told}");
     let database = home.data_dir().join("pillarbox.db");
     let identity = |file: &Path| fs::metadata(file).unwrap().ino();
     let live = identity(&database);
@@ -129,6 +133,89 @@ fn a_backup_takes_the_place_of_no_other_file_and_a_restore_of_no_database() {
     assert!(fail(&home, &["backup", "no/such/b.db"]).contains("cannot be written"));
     let names: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_string_lossy().contains("part")), "nothing is left: {names:?}");
+}
+
+#[test]
+fn a_backup_takes_the_place_of_nothing_but_a_file() {
+    let home = Home::new(&[]);
+    home.succeed(&["account", "add", BOB, "--password-stdin"], "secret");
+    let path = |name: &str| home.path().join(name);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    fs::create_dir(path("directory")).unwrap();
+    fs::write(path("file"), "old").unwrap();
+    std::os::unix::fs::symlink("file", path("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+    for (name, kind) in [
+        ("pipe", "a pipe"),
+        ("directory", "a directory"),
+        ("link", "a symbolic link"),
+        ("dangling", "a symbolic link"),
+    ] {
+        let before = fs::symlink_metadata(path(name)).unwrap();
+        for arguments in
+            [&["backup", "--force", name][..], &["backup", name], &["export", BOB, "--mbox", name]]
+        {
+            let told = fail(&home, arguments);
+            assert!(told.contains(&format!("{name} is {kind}, and nothing takes its place")), "{told}");
+        }
+        let after = fs::symlink_metadata(path(name)).unwrap();
+        assert_eq!((after.ino(), after.file_type()), (before.ino(), before.file_type()), "{name}");
+    }
+    assert_eq!(fs::read(path("file")).unwrap(), b"old");
+    home.succeed(&["backup", "--force", "file"], "");
+    assert!(fail(&home, &["backup", "-"]).contains("cannot go to standard output"));
+}
+
+/// Starts a command and sends it a signal once it has begun a file; what it complained of. One that was done
+/// before is tried again.
+fn interrupt(home: &Home, arguments: &[&str], dir: &Path, signal: Signal) -> String {
+    let has_part = || {
+        let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().contains(".part-"))
+    };
+    for _ in 0..50 {
+        let mut command = home.command(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        while !has_part() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // It stands still while the signal comes, so that it cannot end before.
+        let _ = kill_process(pid, Signal::STOP);
+        let _ = kill_process(pid, signal);
+        let _ = kill_process(pid, Signal::CONT);
+        let ended = child.wait_with_output().unwrap();
+        assert!(!has_part(), "nothing is left: {ended:?}");
+        if !ended.status.success() {
+            assert_eq!(ended.status.code(), Some(1));
+            return String::from_utf8(ended.stderr).unwrap();
+        }
+        let _ = fs::remove_file(dir.join(arguments.last().unwrap()));
+        let _ = fs::remove_file(dir.join("pillarbox.db"));
+    }
+    panic!("{arguments:?} was always done before")
+}
+
+#[test]
+fn a_backup_or_restore_that_is_interrupted_leaves_nothing_and_says_so() {
+    let home = Home::new(&[]);
+    let server = home.serve();
+    deliver(&server, BOB, &vec![corpus::of_octets(2_000_000).message; 10]);
+    assert!(server.stop().status.success());
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let told = interrupt(&home, &["backup", "b.db"], home.path(), signal);
+        assert_eq!(told, "pillarbox: interrupted: no backup was made\n");
+        assert!(!home.path().join("b.db").exists());
+    }
+    home.succeed(&["backup", "b.db"], "");
+    let new = home.path().join("new");
+    let told = interrupt(&home, &["--data-dir", "new", "restore", "b.db"], &new, Signal::INT);
+    assert_eq!(told, "pillarbox: interrupted: nothing was restored\n");
+    let names: Vec<_> = fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["pillarbox.lock"]);
+    let told = interrupt(&home, &["export", BOB, "--mbox", "bob.mbox"], home.path(), Signal::INT);
+    assert_eq!(told, "pillarbox: interrupted: no file was made\n");
 }
 
 /// Changes a database as nobody should.
@@ -177,9 +264,31 @@ fn verify_finds_everything_that_is_wrong_and_says_it_in_one_line_each() {
     let mut octets = fs::read(home.path().join("good.db")).unwrap();
     octets[8192 * 3..8192 * 4].fill(0xa5);
     fs::write(home.path().join("bad.db"), octets).unwrap();
-    assert_eq!(home.run(&["verify", "bad.db"], "").status.code(), Some(1));
+    let output = home.run(&["verify", "bad.db"], "");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.lines().all(|line| line.len() < 200 && line.starts_with("database: ")), "{told}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with("pillarbox: bad.db: ") && told.contains("wrong"), "{told}");
     assert_eq!(home.run(&["restore", "--data-dir", "new", "bad.db"], "").status.code(), Some(1));
     assert!(!home.path().join("new/pillarbox.db").exists(), "what is not whole is not restored");
+}
+
+#[test]
+fn a_file_that_is_no_backup_is_told_to_be_none() {
+    let home = Home::new(&[]);
+    fs::write(home.path().join("text"), "no database\n".repeat(100)).unwrap();
+    fs::write(home.path().join("empty"), "").unwrap();
+    fs::create_dir(home.path().join("directory")).unwrap();
+    for (name, reason) in [
+        ("text", "text is not a Pillarbox database: it is not an SQLite file, or it is damaged\n"),
+        ("empty", "empty is not a Pillarbox database: it is empty\n"),
+        ("directory", "directory is a directory, and no database\n"),
+        ("nothing", "nothing cannot be looked at: No such file or directory (os error 2)\n"),
+    ] {
+        for command in ["verify", "restore"] {
+            assert_eq!(fail(&home, &[command, name]), format!("pillarbox: {reason}"));
+        }
+    }
 }
 
 #[test]
@@ -192,6 +301,9 @@ fn a_mailbox_goes_out_to_an_mbox_or_to_files_and_comes_in_again_octet_for_octet(
     let kept = mailbox(server.pop3, BOB);
     home.succeed(&["export", BOB, "--mbox", "bob.mbox"], "");
     home.succeed(&["export", BOB, "--eml", "files"], "");
+    assert!(fail(&home, &["export", BOB, "--eml", "bob.mbox"]).contains("bob.mbox is no directory"));
+    let file = fs::read(home.path().join("bob.mbox")).unwrap();
+    same(&home.run(&["export", BOB, "--mbox", "-"], "").stdout, &file, "standard output");
     for (to, from) in [("mbox@example.org", "bob.mbox"), ("files@example.org", "files")] {
         home.succeed(&["import", to, from], "");
         let got = mailbox(server.pop3, to);
@@ -260,6 +372,22 @@ fn a_maildir_is_imported_in_the_order_of_arrival_and_what_is_too_large_is_told()
     assert!(got[3..6].iter().all(|message| message == tricky.as_bytes()));
     assert!(fail(&home, &["import", "nobody@example.org", "Maildir"]).contains("is no account"));
     assert!(fail(&home, &["import", "x@elsewhere.example", "Maildir"]).contains("accounts.domains"));
+}
+
+#[test]
+fn the_end_of_a_session_is_the_time_to_throw_away_what_it_kept() {
+    let home = Home::new(&[("retention.max_messages", "2")]);
+    let server = home.serve();
+    let messages: Vec<_> = (0..5).map(|n| format!("Subject: {n}\r\n\r\n").into_bytes()).collect();
+    let mut session = Pop3::open(server.pop3, BOB, "any");
+    deliver(&server, BOB, &messages);
+    deliver(&server, "ann@example.org", &messages[..3]);
+    // The sweep that takes this one has met the other mailbox too, or does so in its next round.
+    server.wait_for_log(&["retention has thrown away", "messages=1"]);
+    session.ok("QUIT");
+    let ended = Instant::now();
+    server.wait_for_log(&["retention has thrown away", "messages=3"]);
+    assert!(ended.elapsed() < Duration::from_secs(30), "it waits for no round: {:?}", ended.elapsed());
 }
 
 #[test]

@@ -1,34 +1,24 @@
-//! `pillarbox backup` and `pillarbox restore`: the whole database into one file, and back.
-//!
-//! Both write under a name of their own beside the one that is asked for, sync, check, and only then rename:
-//! whatever happens meanwhile, a file of that name is whole.
+//! `pillarbox backup` and `pillarbox restore`: the whole database into one file, and back. Both write, sync
+//! and check a [`Part`] before it has its name.
 
+use super::interrupt::{go_on, heeding, or_interrupted};
 use super::open::{database_exists, runtime};
 use super::output::{Failure, Output};
+use super::part::{COMPANIONS, Existing, Part, directory, may_be_made, unwritten, with_suffix};
 use super::progress;
-use super::verify::{check, exists, words};
+use super::verify::{Checked, check, contents, exists};
 use crate::config::Config;
-use crate::store::copies;
-use std::fs::File;
-use std::io;
+use crate::store::copies::{self, Summary};
+use crate::store::open::OpenError;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
-use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
 /// How often the bar is moved on.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How much the system should prefer others, such as a server that runs.
 const NICENESS: i32 = 10;
-
-/// What becomes of a file that has the name already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It stays, and the command fails.
-    Keep,
-    /// The new one takes its place, once it is whole.
-    Replace,
-}
 
 /// Writes the database of the configuration into `file`.
 ///
@@ -45,18 +35,36 @@ pub fn back_up(config: &Config, file: &Path, existing: Existing, out: &mut Outpu
             file.display()
         )));
     }
-    if existing == Existing::Keep && file.symlink_metadata().is_ok() {
-        return Err(taken(file));
+    if file.as_os_str() == "-" {
+        let reason =
+            "a backup is checked before it has its name, and cannot go to standard output; name a file";
+        return Err(Failure::because(reason));
     }
+    may_be_made(file, existing)?;
     be_nice();
-    let part = beside(file)?;
-    let summary = runtime()?.block_on(async {
-        copy(&database, part.path(), "copying").await?;
-        File::open(part.path()).and_then(|file| file.sync_all()).map_err(|e| unwritten(file, &e))?;
-        check(part.path(), out).await
-    })?;
-    put(part, file, existing)?;
-    out.line(words(file, &summary))
+    let summary = runtime()?.block_on(heeding(async |stop| {
+        let made = make_backup(&database, file, existing, out, stop).await;
+        made.map_err(|failure| or_interrupted(stop, failure, "no backup was made"))
+    }))?;
+    let made = contents(&summary);
+    out.line(format_args!("backed up {made} to {}, which is whole and synced", file.display()))
+}
+
+async fn make_backup(
+    database: &Path,
+    file: &Path,
+    existing: Existing,
+    out: &mut Output,
+    stop: &CancellationToken,
+) -> Result<Summary, Failure> {
+    let part = Part::beside(file)?;
+    copy(database, &part, "copying", stop).await?;
+    part.sync()?;
+    let checked = Checked { file: part.path(), name: database };
+    let summary = check(&checked, out, stop).await?;
+    go_on(stop)?;
+    part.put(existing)?;
+    Ok(summary)
 }
 
 /// Makes the database of the configuration out of a backup.
@@ -64,30 +72,42 @@ pub fn back_up(config: &Config, file: &Path, existing: Existing, out: &mut Outpu
 /// # Errors
 /// [`Failure`]; the data directory has no database then.
 pub fn restore(config: &Config, file: &Path, out: &mut Output) -> Result<(), Failure> {
-    let database = copies::database(&config.data_dir);
     exists(file)?;
-    let summary = runtime()?.block_on(async {
-        let _hold = copies::hold(&config.data_dir).await.map_err(Failure::because)?;
-        // A WAL that is left of another database would be played into this one.
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let there = with_suffix(&database, suffix);
-            if there.symlink_metadata().is_ok() {
-                return Err(Failure::Reason(format!(
-                    "{} is there already; move it away, with what else begins with pillarbox.db",
-                    there.display()
-                )));
-            }
+    let summary = runtime()?.block_on(heeding(async |stop| {
+        let restored = restore_into(&config.data_dir, file, out, stop).await;
+        restored.map_err(|failure| or_interrupted(stop, failure, "nothing was restored"))
+    }))?;
+    let database = copies::database(&config.data_dir);
+    out.line(format_args!("restored {} to {}", contents(&summary), database.display()))
+}
+
+async fn restore_into(
+    data_dir: &Path,
+    file: &Path,
+    out: &mut Output,
+    stop: &CancellationToken,
+) -> Result<Summary, Failure> {
+    let database = copies::database(data_dir);
+    let _hold = copies::hold(data_dir).await.map_err(Failure::because)?;
+    // A WAL that is left of another database would be played into this one.
+    for suffix in [""].into_iter().chain(COMPANIONS) {
+        let there = with_suffix(&database, suffix);
+        if there.symlink_metadata().is_ok() {
+            return Err(Failure::Reason(format!(
+                "{} is there already; move it away, with what else begins with pillarbox.db",
+                there.display()
+            )));
         }
-        check(file, out).await?;
-        let part = beside(&database)?;
-        copy(file, part.path(), "restoring").await?;
-        copies::renumber(part.path(), SystemTime::now()).await.map_err(Failure::because)?;
-        File::open(part.path()).and_then(|file| file.sync_all()).map_err(|e| unwritten(&database, &e))?;
-        let summary = check(part.path(), out).await?;
-        put(part, &database, Existing::Keep)?;
-        Ok(summary)
-    })?;
-    out.line(words(&database, &summary))
+    }
+    check(&Checked { file, name: file }, out, stop).await?;
+    let part = Part::beside(&database)?;
+    copy(file, &part, "restoring", stop).await?;
+    copies::renumber(part.path(), SystemTime::now()).await.map_err(|error| named(error, &part))?;
+    part.sync()?;
+    let summary = check(&Checked { file: part.path(), name: &database }, out, stop).await?;
+    go_on(stop)?;
+    part.put(Existing::Keep)?;
+    Ok(summary)
 }
 
 /// Whether a file of that name would be the database of the configuration, or one that SQLite reads with it,
@@ -106,63 +126,28 @@ fn be_nice() {
     }
 }
 
-/// An empty file of mode 0600 in the same directory, which goes unless it is renamed.
-pub(super) fn beside(file: &Path) -> Result<NamedTempFile, Failure> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!(".{name}.part-");
-    let made = tempfile::Builder::new().prefix(&prefix).tempfile_in(directory(file));
-    made.map_err(|error| unwritten(file, &error))
-}
-
-async fn copy(from: &Path, to: &Path, doing: &'static str) -> Result<(), Failure> {
+/// Copies a database into an empty file.
+async fn copy(from: &Path, to: &Part, doing: &'static str, stop: &CancellationToken) -> Result<(), Failure> {
     let all = copies::octets(from).await.map_err(Failure::because)?;
     let bar = progress::octets(doing, all);
     let watched = async {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            bar.set_position(to.metadata().map_or(0, |metadata| metadata.len()));
+            bar.set_position(to.path().metadata().map_or(0, |metadata| metadata.len()));
         }
     };
     let copied = tokio::select! {
-        copied = copies::copy(from, to) => copied,
+        copied = copies::copy(from, to.path(), stop) => copied,
         () = watched => Ok(()),
     };
     bar.finish_and_clear();
-    copied.map_err(Failure::because)
+    copied.map_err(|error| named(error, to))
 }
 
-/// Gives a file that is whole and synced its name, so that a crash leaves the one or the other.
-pub(super) fn put(part: NamedTempFile, file: &Path, existing: Existing) -> Result<(), Failure> {
-    let renamed = match existing {
-        Existing::Replace => part.persist(file),
-        Existing::Keep => part.persist_noclobber(file),
-    };
-    if let Err(error) = renamed {
-        return Err(match error.error.kind() {
-            io::ErrorKind::AlreadyExists => taken(file),
-            _ => unwritten(file, &error.error),
-        });
+/// What was wrong, told by the name that was asked for.
+fn named(error: OpenError, part: &Part) -> Failure {
+    match error {
+        OpenError::Database { file, reason } if file == part.path() => unwritten(part.target(), reason),
+        other => Failure::because(other),
     }
-    File::open(directory(file)).and_then(|dir| dir.sync_all()).map_err(|error| unwritten(file, &error))
-}
-
-fn directory(file: &Path) -> &Path {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn taken(file: &Path) -> Failure {
-    Failure::Reason(format!("{} is there already; name another file, or use --force", file.display()))
-}
-
-fn unwritten(file: &Path, error: &io::Error) -> Failure {
-    Failure::Reason(format!("{} cannot be written: {error}", file.display()))
 }

@@ -1,30 +1,45 @@
 //! `pillarbox export`: a mailbox as one mbox, or as a folder with a file for each message. Changes nothing,
 //! and works beside a running server.
 
-use super::backup::{Existing, beside, put};
+use super::interrupt::{go_on, heeding, or_interrupted};
 use super::mailfile::MboxWriter;
 use super::message::with_listing;
 use super::output::{Failure, Output, complain};
+use super::part::{Existing, Part, kind, may_be_made, unwritten};
 use super::progress;
+use super::text::counted;
 use crate::config::Config;
 use crate::mail::address::Address;
 use crate::mail::listing::Entry;
 use crate::store::Store;
 use crate::store::outcome::Error;
+use crate::store::reader::MessageReader;
+use bytes::Bytes;
 use indicatif::ProgressBar;
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// Where a mailbox goes.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A file that does not exist yet.
     Mbox(PathBuf),
+    /// Standard output, as an mbox.
+    StandardOutput,
     /// A directory; it is made when it does not exist.
     Eml(PathBuf),
+}
+
+impl Target {
+    /// An mbox of that name; `-` is standard output.
+    #[must_use]
+    pub fn mbox(name: PathBuf) -> Target {
+        if name.as_os_str() == "-" { Target::StandardOutput } else { Target::Mbox(name) }
+    }
 }
 
 /// Messages written, messages that were there already, messages that went meanwhile.
@@ -43,103 +58,150 @@ pub fn run(config: &Config, address: &Address, target: &Target, out: &mut Output
     let mut tally = Tally::default();
     with_listing(config, address, async |store, listing| {
         let bar = progress::messages("exporting", listing.entries().len() as u64);
-        let done = match target {
-            Target::Mbox(file) => mbox(store, listing.entries(), file, &bar, &mut tally).await,
-            Target::Eml(dir) => {
-                let named = listing.entries().iter().map(|entry| (entry, listing.uid(entry).to_string()));
-                eml(store, named, dir, &bar, &mut tally).await
-            }
-        };
+        let done = heeding(async |stop| {
+            let mut export = Export { store, bar: &bar, tally: &mut tally, stop };
+            let (done, left) = match target {
+                Target::Mbox(file) => (export.mbox(listing.entries(), file).await, "no file was made"),
+                Target::StandardOutput => {
+                    let done = export.write(listing.entries(), out.writer(), &Failure::from).await;
+                    (done.map(drop), "not all was written")
+                }
+                Target::Eml(dir) => {
+                    let uids = listing.entries().iter().map(|entry| listing.uid(entry).to_string());
+                    let done = export.eml(listing.entries().iter().zip(uids), dir).await;
+                    (done, "the files that were made are whole, and a second run adds the others")
+                }
+            };
+            done.map_err(|failure| or_interrupted(stop, failure, left))
+        });
+        let done = done.await;
         bar.finish_and_clear();
         done
     })?;
     let Tally { written, there, gone } = tally;
     if gone > 0 {
-        complain(format_args!("{gone} messages were deleted while the mailbox was exported"));
+        let messages = counted(gone, "message was", "messages were");
+        complain(format_args!("{messages} deleted while the mailbox was exported"));
     }
+    let written = counted(written, "message", "messages");
     match target {
-        Target::Mbox(file) => out.line(format_args!("exported {written} messages to {}", file.display())),
-        Target::Eml(dir) => out.line(format_args!(
-            "exported {written} messages to {}; {there} were there already",
-            dir.display()
-        )),
+        Target::Mbox(file) => out.line(format_args!("exported {written} to {}", file.display())),
+        Target::StandardOutput => {
+            complain(format_args!("exported {written}"));
+            Ok(())
+        }
+        Target::Eml(dir) => {
+            out.line(format_args!("exported {written} to {}; {there} were there already", dir.display()))
+        }
     }
 }
 
-async fn mbox(
-    store: &Store,
-    entries: &[Entry],
-    file: &Path,
-    bar: &ProgressBar,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    let unwritten = |error: io::Error| unwritten(file, &error);
-    if file.symlink_metadata().is_ok() {
-        return Err(Failure::Reason(format!("{} is there already; name another file", file.display())));
-    }
-    let mut part = beside(file)?;
-    let mut writer = MboxWriter::new(BufWriter::new(part.as_file_mut()));
-    for entry in entries {
-        bar.inc(1);
-        let mut reader = store.peek_message(entry);
-        let Some(first) = present(reader.next().await, tally)? else { continue };
-        let (sender, date) = postmark(&first);
-        writer.begin(&sender, &date).and_then(|()| writer.write(&first)).map_err(unwritten)?;
-        while let Some(slice) = reader.next().await.map_err(Failure::because)? {
-            writer.write(&slice).map_err(unwritten)?;
-        }
-        writer.end().map_err(unwritten)?;
-        tally.written += 1;
-    }
-    writer.into_inner().flush().map_err(unwritten)?;
-    part.as_file().sync_all().map_err(unwritten)?;
-    put(part, file, Existing::Keep)
+struct Export<'e> {
+    store: &'e Store,
+    bar: &'e ProgressBar,
+    tally: &'e mut Tally,
+    stop: &'e CancellationToken,
 }
 
-async fn eml(
-    store: &Store,
-    entries: impl Iterator<Item = (&Entry, String)>,
-    dir: &Path,
-    bar: &ProgressBar,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| unwritten(dir, &error))?;
-    for (entry, uid) in entries {
-        bar.inc(1);
-        // A unique-id is of hexadecimal digits and one dot: no name that mail could choose.
-        let file = dir.join(format!("{uid}.eml"));
-        // One that was cut short by a power cut, or is no file, is written anew.
-        if file.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == entry.octets) {
-            tally.there += 1;
-            continue;
-        }
-        let unwritten = |error: io::Error| unwritten(&file, &error);
-        let mut reader = store.peek_message(entry);
-        let Some(first) = present(reader.next().await, tally)? else { continue };
-        let mut part = beside(&file)?;
-        part.write_all(&first).map_err(unwritten)?;
-        while let Some(slice) = reader.next().await.map_err(Failure::because)? {
-            part.write_all(&slice).map_err(unwritten)?;
-        }
-        part.persist(&file).map_err(|error| unwritten(error.error))?;
-        tally.written += 1;
+impl Export<'_> {
+    async fn mbox(&mut self, entries: &[Entry], file: &Path) -> Result<(), Failure> {
+        may_be_made(file, Existing::Keep)?;
+        let mut part = Part::beside(file)?;
+        let failed = |error: io::Error| unwritten(file, error);
+        let mut written = self.write(entries, BufWriter::new(part.file()), &failed).await?;
+        written.flush().map_err(failed)?;
+        drop(written);
+        part.sync()?;
+        part.put(Existing::Keep)
     }
-    // All of them with one call: a sync for each would take far longer than the rest.
-    let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
-    synced.map_err(|error| unwritten(dir, &error))
+
+    /// Writes the messages as an mbox.
+    async fn write<W: Write>(
+        &mut self,
+        entries: &[Entry],
+        into: W,
+        failed: &impl Fn(io::Error) -> Failure,
+    ) -> Result<W, Failure> {
+        let mut writer = MboxWriter::new(into);
+        for entry in entries {
+            self.bar.inc(1);
+            let mut reader = self.store.peek_message(entry);
+            let Some(first) = self.present(reader.next().await)? else { continue };
+            let (sender, date) = postmark(&first);
+            writer.begin(&sender, &date).and_then(|()| writer.write(&first)).map_err(failed)?;
+            while let Some(slice) = self.next(&mut reader).await? {
+                writer.write(&slice).map_err(failed)?;
+            }
+            writer.end().map_err(failed)?;
+            self.tally.written += 1;
+        }
+        Ok(writer.into_inner())
+    }
+
+    async fn eml(
+        &mut self,
+        entries: impl Iterator<Item = (&Entry, String)>,
+        dir: &Path,
+    ) -> Result<(), Failure> {
+        if dir.metadata().is_ok_and(|there| !there.is_dir()) {
+            let reason = format!("{} is no directory; --mbox writes into a file", dir.display());
+            return Err(Failure::Reason(reason));
+        }
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| unwritten(dir, error))?;
+        for (entry, uid) in entries {
+            self.bar.inc(1);
+            // A unique-id is of hexadecimal digits and one dot: no name that mail could choose.
+            let file = dir.join(format!("{uid}.eml"));
+            if is_there(&file, entry.octets)? {
+                self.tally.there += 1;
+                continue;
+            }
+            let failed = |error: io::Error| unwritten(&file, error);
+            let mut reader = self.store.peek_message(entry);
+            let Some(first) = self.present(reader.next().await)? else { continue };
+            let mut part = Part::beside(&file)?;
+            part.file().write_all(&first).map_err(failed)?;
+            while let Some(slice) = self.next(&mut reader).await? {
+                part.file().write_all(&slice).map_err(failed)?;
+            }
+            part.rename_over()?;
+            self.tally.written += 1;
+        }
+        // All of them with one call: a sync for each would take far longer than the rest.
+        let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(|error| unwritten(dir, error))
+    }
+
+    /// The beginning of a message; `None` when the message is gone. One without an octet begins with none.
+    fn present<T: Default>(&mut self, first: Result<Option<T>, Error>) -> Result<Option<T>, Failure> {
+        go_on(self.stop)?;
+        match first {
+            Ok(first) => Ok(Some(first.unwrap_or_default())),
+            Err(Error::Gone) => {
+                self.tally.gone += 1;
+                Ok(None)
+            }
+            Err(error) => Err(Failure::because(error)),
+        }
+    }
+
+    /// The next slice of a message.
+    async fn next(&self, reader: &mut MessageReader) -> Result<Option<Bytes>, Failure> {
+        go_on(self.stop)?;
+        reader.next().await.map_err(Failure::because)
+    }
 }
 
-/// The beginning of a message; `None` when the message is gone. One without an octet begins with none.
-fn present<T: Default>(first: Result<Option<T>, Error>, tally: &mut Tally) -> Result<Option<T>, Failure> {
-    match first {
-        Ok(first) => Ok(Some(first.unwrap_or_default())),
-        Err(Error::Gone) => {
-            tally.gone += 1;
-            Ok(None)
-        }
-        Err(error) => Err(Failure::because(error)),
+/// Whether a message has its file already. One that was cut short by a power cut, or is a link, is written
+/// anew; what else has the name is not for us to take away.
+fn is_there(file: &Path, octets: u64) -> Result<bool, Failure> {
+    let Ok(there) = file.symlink_metadata() else { return Ok(false) };
+    if there.is_file() || there.is_symlink() {
+        return Ok(there.is_file() && there.len() == octets);
     }
+    let kind = kind(there.file_type());
+    Err(Failure::Reason(format!("{} is {kind}; move it away", file.display())))
 }
 
 /// Who sent a message and when it came, as its trace lines tell.
@@ -155,10 +217,6 @@ fn postmark(beginning: &[u8]) -> (String, String) {
     let date = received.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
     let sender = if is_plain { sender } else { "MAILER-DAEMON" };
     (sender.to_owned(), date.strftime("%a %b %e %H:%M:%S %Y").to_string())
-}
-
-fn unwritten(file: &Path, error: &io::Error) -> Failure {
-    Failure::Reason(format!("{} cannot be written: {error}", file.display()))
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ pub mod check;
 pub mod export;
 pub mod guard;
 pub mod import;
+pub mod interrupt;
 pub mod mailfile;
 pub mod message;
 pub mod mime;
 pub mod open;
 pub mod output;
 pub mod pages;
+pub mod part;
 pub mod password;
 pub mod progress;
 pub mod ready;
@@ -26,12 +28,12 @@ use crate::mail::ids::MsgNo;
 use crate::serve::{self, Lifetime};
 use crate::store::accounts::AliasName;
 use account::{Form, Present};
-use backup::Existing;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use export::Target;
 use message::View;
 use output::{Failure, Output};
+use part::Existing;
 use password::Source;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -156,7 +158,7 @@ enum Command {
         /// The address of the mailbox.
         #[arg(value_parser = address)]
         address: Address,
-        /// Into this file, which must not exist.
+        /// Into this file, which must not exist; - is standard output.
         #[arg(long, value_name = "FILE", group = "target")]
         mbox: Option<PathBuf>,
         /// Into this directory, a file for each message.
@@ -431,7 +433,7 @@ fn dispatch(line: CommandLine<Known>, out: &mut Output) -> Result<(), Failure> {
             backup::back_up(&config()?, &file, existing, out)
         }
         Command::Export { address, mbox, eml } => {
-            let target = mbox.map(Target::Mbox).or(eml.map(Target::Eml)).ok_or_else(no_target)?;
+            let target = mbox.map(Target::mbox).or(eml.map(Target::Eml)).ok_or_else(no_target)?;
             export::run(&config()?, &address, &target, out)
         }
         Command::Import { address, paths } => import::run(&config()?, &address, &paths, out),

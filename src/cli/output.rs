@@ -63,6 +63,11 @@ impl Output {
         Ok(self.0.write_all(octets)?)
     }
 
+    /// What writes to it.
+    pub fn writer(&mut self) -> &mut impl io::Write {
+        &mut self.0
+    }
+
     /// Writes one item of a JSON list, a line each; `first` begins the list.
     ///
     /// # Errors

@@ -42,6 +42,12 @@ pub fn cut(text: &str, characters_max: usize) -> String {
     out
 }
 
+/// So many of something: `1 mailbox`, `2 mailboxes`.
+#[must_use]
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A table: columns are as wide as their widest cell, numbers stand to the right.
 #[derive(Debug)]
 pub struct Table<const COLUMNS: usize> {

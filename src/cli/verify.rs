@@ -1,14 +1,17 @@
 //! `pillarbox verify`: whether a database is whole. Changes nothing, and works beside a running server.
 
+use super::interrupt::{heeding, or_interrupted};
 use super::open::runtime;
 use super::output::{Failure, Output};
+use super::part::kind;
 use super::progress;
-use super::text::one_line;
+use super::text::{counted, one_line};
 use crate::config::Config;
 use crate::config::units::Size;
 use crate::store::copies::{self, Listener, Summary};
 use indicatif::ProgressBar;
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
 /// Tells findings as they come, each a line of standard output.
 struct Teller<'o> {
@@ -37,43 +40,62 @@ impl Listener for Teller<'_> {
 /// [`Failure`] when something is wrong with it, or it cannot be looked at.
 pub fn run(config: &Config, file: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let file = file.map_or_else(|| copies::database(&config.data_dir), Path::to_owned);
-    let summary = runtime()?.block_on(check(&file, out))?;
-    out.line(words(&file, &summary))
+    exists(&file)?;
+    let summary = runtime()?.block_on(heeding(async |stop| {
+        let checked = check(&Checked { file: &file, name: &file }, out, stop).await;
+        checked.map_err(|failure| or_interrupted(stop, failure, "not all was checked"))
+    }))?;
+    let on_their_way = match summary.staged {
+        0 => String::new(),
+        many => format!(", {many} more on their way in"),
+    };
+    let Summary { version, .. } = summary;
+    let contents = contents(&summary);
+    out.line(format_args!("{} is sound: {contents}{on_their_way}, schema {version}", file.display()))
+}
+
+/// A database to check, and the name by which faults of it are told.
+pub(super) struct Checked<'f> {
+    pub(super) file: &'f Path,
+    pub(super) name: &'f Path,
 }
 
 /// Checks a database and tells what is wrong; the summary when nothing is.
-pub(super) async fn check(file: &Path, out: &mut Output) -> Result<Summary, Failure> {
-    exists(file)?;
+pub(super) async fn check(
+    checked: &Checked<'_>,
+    out: &mut Output,
+    stop: &CancellationToken,
+) -> Result<Summary, Failure> {
     let mut teller = Teller { out, wheel: progress::wheel(), failure: None };
-    let summary = copies::verify(file, &mut teller).await.map_err(Failure::because)?;
+    let summary = copies::verify(checked.file, &mut teller, stop).await.map_err(Failure::because)?;
     teller.wheel.finish_and_clear();
     if let Some(failure) = teller.failure {
         return Err(failure);
     }
+    let name = checked.name.display();
     match summary.findings {
         0 => Ok(summary),
-        1 => Err(Failure::Reason(format!("{}: 1 thing is wrong", file.display()))),
-        many => Err(Failure::Reason(format!("{}: {many} things are wrong", file.display()))),
+        1 => Err(Failure::Reason(format!("{name}: 1 thing is wrong"))),
+        many => Err(Failure::Reason(format!("{name}: {many} things are wrong"))),
     }
 }
 
-/// SQLite's own words for a file that is not there help nobody.
+/// SQLite's own words for a file that is not there, or is none, help nobody.
 pub(super) fn exists(file: &Path) -> Result<(), Failure> {
-    let said = |error| Failure::Reason(format!("{} cannot be looked at: {error}", file.display()));
-    file.metadata().map(drop).map_err(said)
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(metadata) => {
+            let kind = kind(metadata.file_type());
+            Err(Failure::Reason(format!("{} is {kind}, and no database", file.display())))
+        }
+        Err(error) => Err(Failure::Reason(format!("{} cannot be looked at: {error}", file.display()))),
+    }
 }
 
-/// The summary in one line.
-pub(super) fn words(file: &Path, summary: &Summary) -> String {
-    let Summary { version, mailboxes, messages, octets, staged, .. } = summary;
-    let on_their_way = match staged {
-        0 => String::new(),
-        many => format!(", {many} more on their way in"),
-    };
-    let file = file.display();
-    let size = Size::Octets(*octets);
-    format!(
-        "{file} is sound: {messages} messages in {mailboxes} mailboxes, {size}{on_their_way}, \
-         schema {version}"
-    )
+/// How much mail is in a database.
+pub(super) fn contents(summary: &Summary) -> String {
+    let Summary { mailboxes, messages, octets, .. } = summary;
+    let messages = counted(*messages, "message", "messages");
+    let mailboxes = counted(*mailboxes, "mailbox", "mailboxes");
+    format!("{messages} in {mailboxes}, {}", Size::Octets(*octets))
 }

@@ -7,6 +7,7 @@ pub use super::sqlite::verify::Summary;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
 
 /// The database of a data directory.
 #[must_use]
@@ -27,9 +28,13 @@ pub trait Listener {
 /// database; while it does, a server beside it cannot begin its WAL anew.
 ///
 /// # Errors
-/// [`OpenError`] when the file cannot be looked at or is no database of ours.
-pub async fn verify(file: &Path, listener: &mut dyn Listener) -> Result<Summary, OpenError> {
-    sqlite::verify::verify(file, listener).await
+/// [`OpenError`] when the file cannot be looked at, is no database of ours, or it was told to stop.
+pub async fn verify(
+    file: &Path,
+    listener: &mut dyn Listener,
+    stop: &CancellationToken,
+) -> Result<Summary, OpenError> {
+    sqlite::verify::verify(file, listener, stop).await.map_err(OpenError::of_a_file)
 }
 
 /// About how many octets [`copy`] will write.
@@ -37,15 +42,15 @@ pub async fn verify(file: &Path, listener: &mut dyn Listener) -> Result<Summary,
 /// # Errors
 /// [`OpenError`] when the file cannot be looked at or is no database of ours.
 pub async fn octets(file: &Path) -> Result<u64, OpenError> {
-    sqlite::copy::octets(file).await
+    sqlite::copy::octets(file).await.map_err(OpenError::of_a_file)
 }
 
 /// Copies a database as it is at one moment into `to`, a file that is empty. The copy is not synced.
 ///
 /// # Errors
-/// [`OpenError`] when the one cannot be read or the other not be written.
-pub async fn copy(file: &Path, to: &Path) -> Result<(), OpenError> {
-    sqlite::copy::copy(file, to).await
+/// [`OpenError`] when the one cannot be read or the other not be written, or it was told to stop.
+pub async fn copy(file: &Path, to: &Path, stop: &CancellationToken) -> Result<(), OpenError> {
+    sqlite::copy::copy(file, to, stop).await.map_err(OpenError::of_a_file)
 }
 
 /// Makes a copy ready to take the place of the database that it is a copy of: unique-ids that were given

@@ -34,6 +34,8 @@ pub(super) struct Leases {
     table: Mutex<Table>,
     /// Told whenever a sweep gives leases back.
     swept: Notify,
+    /// Told when a session gives a lease back that a sweep could not have.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -51,6 +53,8 @@ struct Lease {
     heard: Instant,
     stage: Stage,
     evicted: CancellationToken,
+    /// A sweep waits for it.
+    is_awaited: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,8 +122,19 @@ impl Leases {
         now: Instant,
     ) -> Option<LeaseHold> {
         let mut table = self.lock();
-        let is_free = !table.held.contains_key(mailbox);
-        is_free.then(|| self.give(&mut table, mailbox, None, now, Stage::Sweeping))
+        match table.held.get_mut(mailbox) {
+            Some(lease) => {
+                lease.is_awaited = true;
+                None
+            }
+            None => Some(self.give(&mut table, mailbox, None, now, Stage::Sweeping)),
+        }
+    }
+
+    /// Waits until a mailbox is free that a sweep could not have, or returns at once if one was since the last
+    /// time.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
     }
 
     fn give(
@@ -133,7 +148,9 @@ impl Leases {
         table.given += 1;
         let number = table.given;
         let evicted = CancellationToken::new();
-        let lease = Lease { number, account, heard: now, stage, evicted: evicted.clone() };
+        // A sweep that waits for the session before waits for this one.
+        let is_awaited = table.held.get(mailbox).is_some_and(|lease| lease.is_awaited);
+        let lease = Lease { number, account, heard: now, stage, evicted: evicted.clone(), is_awaited };
         table.held.insert(mailbox.clone(), lease);
         LeaseHold { leases: Arc::clone(self), mailbox: mailbox.clone(), number, evicted }
     }
@@ -173,9 +190,12 @@ impl Drop for LeaseHold {
     fn drop(&mut self) {
         let mut table = self.leases.lock();
         if table.held.get(&self.mailbox).is_some_and(|l| l.number == self.number) {
-            let returned = table.held.remove(&self.mailbox);
-            if returned.is_some_and(|lease| lease.stage == Stage::Sweeping) {
+            let Some(returned) = table.held.remove(&self.mailbox) else { return };
+            if returned.stage == Stage::Sweeping {
                 self.leases.swept.notify_waiters();
+            }
+            if returned.is_awaited {
+                self.leases.freed.notify_one();
             }
         }
     }

@@ -81,6 +81,14 @@ pub enum OpenError {
         /// What was found instead.
         reason: String,
     },
+    /// The same of a file that was named for itself.
+    #[error("{file} is not a Pillarbox database: {reason}", file = file.display())]
+    NoDatabase {
+        /// The file.
+        file: PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
     /// A newer version has written the database.
     #[error("{file} has schema version {found}, this program knows versions up to {known}; run the newer \
              pillarbox that wrote it, or restore a copy from before the upgrade", file = file.display())]
@@ -132,6 +140,16 @@ pub enum OpenError {
     /// The store could not do its first work.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl OpenError {
+    /// What is to be said of a file that is not the database of a data directory, or is looked at as any other.
+    pub(super) fn of_a_file(self) -> OpenError {
+        match self {
+            OpenError::NotOurs { file, reason } => OpenError::NoDatabase { file, reason },
+            other => other,
+        }
+    }
 }
 
 /// Opens the engine and takes what the tenure asks for.

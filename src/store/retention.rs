@@ -15,7 +15,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 /// How long a mailbox is spared because sessions have it open, one after the other or one for long.
 pub const SPARED_MAX: Duration = Duration::from_secs(600);
@@ -54,7 +53,8 @@ impl Rules {
     }
 }
 
-/// Starts the task that sweeps: at once, after commits, and from time to time. It ends with the store.
+/// Starts the task that sweeps: at once, after commits, when a session ends that a sweep has met, and from time
+/// to time. It ends with the store.
 pub(super) fn start(store: &Arc<Inner>, commits: watch::Receiver<u64>) {
     tokio::spawn(run(Arc::downgrade(store), store.rules, store.stop.clone(), commits));
 }
@@ -75,14 +75,15 @@ async fn run(
         {
             tracing::warn!(%error, "retention could not throw away what is due; it tries again");
         }
+        let leases = Arc::clone(&inner.leases);
         drop(inner);
         let wait = async {
             tokio::time::sleep(PAUSE).await;
-            if follows_commits {
-                // The time is up, or there was a commit: both are a reason to look.
-                drop(timeout(rules.look_every(), commits.changed()).await);
-            } else {
-                tokio::time::sleep(rules.look_every().saturating_sub(PAUSE)).await;
+            // Each of them is a reason to look.
+            tokio::select! {
+                () = tokio::time::sleep(rules.look_every().saturating_sub(PAUSE)) => {}
+                Ok(()) = commits.changed(), if follows_commits => {}
+                () = leases.freed() => {}
             }
         };
         if stop.run_until_cancelled(wait).await.is_none() {

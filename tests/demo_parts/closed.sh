@@ -6,7 +6,7 @@ DEMO_POP3S_PORT="$(free_port)"
 export DEMO_SUBMISSION_PORT DEMO_SUBMISSIONS_PORT DEMO_POP3S_PORT
 bring_up "$work/closed.log" -f compose.closed.yaml
 cat "$work/closed.log"
-for line in 'added alice@example.org' 'added bob@example.org' \
+for line in '/certs/tls/cert.pem' 'added alice@example.org' 'added bob@example.org' \
     'submission with STARTTLS and AUTH: +250 2.0.0' 'submission with TLS from the first byte: +250 2.0.0' \
     'mail from another server: +250 2.0.0' 'a stranger who wants to send elsewhere: +550 5.7.1' \
     'a wrong password: +535 5.7.8' 'Without the authority curl goes no further: curl: \(60\)' \

@@ -1,4 +1,5 @@
-"""Reads the manifest in docs/kubernetes.md and says what the profile "restricted" would not take."""
+"""Reads the manifest in docs/kubernetes.md and says what the profile "restricted" would not take, and where it has too little
+memory for its connections."""
 import sys
 
 import yaml
@@ -18,6 +19,11 @@ for pod in pods:
         assert inside["allowPrivilegeEscalation"] is False, inside
         assert inside["readOnlyRootFilesystem"] is True, inside
         assert inside["capabilities"] == {"drop": ["ALL"]}, inside
+        # The formula of docs/guarantees.md, every connection being one that fetches.
+        variables = {variable["name"]: variable["value"] for variable in container["env"]}
+        needed = 15 + 30 + 32 + 16 + int(variables["PILLARBOX_LIMITS__CONNECTIONS"]) * 192 / 1024
+        memory = container["resources"]["limits"]["memory"]
+        assert needed < int(memory.removesuffix("Mi")), (needed, memory)
     allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret", "csi", "downwardAPI"}
     for volume in pod.get("volumes", []):
         assert set(volume) - {"name"} <= allowed, volume

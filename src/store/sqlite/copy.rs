@@ -4,7 +4,7 @@
 //! free pages. The other way that SQLite has, its backup interface, begins anew whenever another process
 //! writes, so that it does not end beside a busy server.
 
-use super::open::{look_at, refusal};
+use super::open::{heed, look_at, refusal};
 use super::setup;
 use super::to_db;
 use crate::store::open::OpenError;
@@ -12,6 +12,7 @@ use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
 
 /// How many ids are left unused at least: more than a database has given since any copy of it.
 const IDS_SKIPPED_MIN: i64 = 1 << 32;
@@ -31,12 +32,17 @@ pub(in crate::store) async fn octets(file: &Path) -> Result<u64, OpenError> {
     Ok(pages.saturating_sub(free) * page)
 }
 
-pub(in crate::store) async fn copy(file: &Path, to: &Path) -> Result<(), OpenError> {
+pub(in crate::store) async fn copy(
+    file: &Path,
+    to: &Path,
+    stop: &CancellationToken,
+) -> Result<(), OpenError> {
     let Some(name) = to.to_str() else {
         let reason = "SQLite takes names in UTF-8 only".to_owned();
         return Err(OpenError::Database { file: to.to_owned(), reason });
     };
     let mut connection = look_at(file).await?;
+    heed(&mut connection, file, stop).await?;
     let copied = sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await;
     close(connection).await;
     copied.map(drop).map_err(|error| refusal(to, &error))

@@ -19,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// How long a change waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,7 +92,9 @@ pub(super) fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {
         let reason = "it is not an SQLite file, or it is damaged".to_owned();
         return OpenError::NotOurs { file: file.to_owned(), reason };
     }
-    OpenError::Database { file: file.to_owned(), reason: error.to_string() }
+    let said = error.as_database_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
+    let reason = if fault::is_corrupt(error) { format!("it is damaged ({said})") } else { said };
+    OpenError::Database { file: file.to_owned(), reason }
 }
 
 fn base(file: &Path) -> SqliteConnectOptions {
@@ -114,6 +117,22 @@ pub(super) async fn look_at(file: &Path) -> Result<SqliteConnection, OpenError> 
     let mut connection = options.connect().await.map_err(|e| refusal(file, &e))?;
     setup::check_known(&mut connection, file).await?;
     Ok(connection)
+}
+
+/// How many steps of SQLite's go by between two looks at whether it is to stop: some ten rows, each of which
+/// may be a slice of a message.
+const STEPS_A_LOOK: i32 = 100;
+
+/// Lets what a connection is asked for end early, as a failure, once it is to `stop`.
+pub(super) async fn heed(
+    connection: &mut SqliteConnection,
+    file: &Path,
+    stop: &CancellationToken,
+) -> Result<(), OpenError> {
+    let stop = stop.clone();
+    let mut handle = connection.lock_handle().await.map_err(|error| refusal(file, &error))?;
+    handle.set_progress_handler(STEPS_A_LOOK, move || !stop.is_cancelled());
+    Ok(())
 }
 
 /// A connection that may write.

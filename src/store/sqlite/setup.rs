@@ -90,13 +90,7 @@ pub(super) async fn migrate(
     dir: &Path,
     tenure: Tenure,
 ) -> Result<(), OpenError> {
-    let refused = |error: sqlx::Error| {
-        if fault::is_not_a_database(&error) {
-            let reason = "it is not an SQLite file, or it is damaged".to_owned();
-            return OpenError::NotOurs { file: file.to_owned(), reason };
-        }
-        OpenError::Database { file: file.to_owned(), reason: error.to_string() }
-    };
+    let refused = |error: sqlx::Error| super::open::refusal(file, &error);
     let found = number(connection, "user_version").await.map_err(refused)?;
     let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
     check_ours(connection, file, found).await?;
@@ -111,7 +105,10 @@ pub(super) async fn migrate(
             roll_back(connection).await.map_err(refused)?;
             return Err(refused(error));
         }
-        tracing::info!(file = %file.display(), version, "the database has a new schema");
+    }
+    // A new database has the schema of its program, which is no news.
+    if found > 0 && found < known {
+        tracing::info!(file = %file.display(), from = found, version = known, "the database has a new schema");
     }
     Ok(())
 }
@@ -133,7 +130,7 @@ pub(super) async fn check_known(connection: &mut SqliteConnection, file: &Path) 
 
 /// Whether the file is new or one of ours.
 async fn check_ours(connection: &mut SqliteConnection, file: &Path, version: i64) -> Result<(), OpenError> {
-    let refused = |e: sqlx::Error| OpenError::Database { file: file.to_owned(), reason: e.to_string() };
+    let refused = |e: sqlx::Error| super::open::refusal(file, &e);
     let mark = number(connection, "application_id").await.map_err(refused)?;
     let tables = sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(connection).await;
     let tables: i64 = tables.and_then(|row| row.try_get(0)).map_err(refused)?;

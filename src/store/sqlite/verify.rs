@@ -3,7 +3,7 @@
 
 use super::copy::close;
 use super::fault;
-use super::open::{look_at, refusal};
+use super::open::{heed, look_at, refusal};
 use super::{MIGRATIONS, from_db};
 use crate::store::copies::Listener;
 use crate::store::open::OpenError;
@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
 use super::read::Sql;
 
@@ -98,9 +99,14 @@ const QUESTIONS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-pub(in crate::store) async fn verify(file: &Path, listener: &mut dyn Listener) -> Result<Summary, OpenError> {
+pub(in crate::store) async fn verify(
+    file: &Path,
+    listener: &mut dyn Listener,
+    stop: &CancellationToken,
+) -> Result<Summary, OpenError> {
     let mut connection = look_at(file).await?;
-    let mut check = Check { connection: &mut connection, listener, findings: 0 };
+    heed(&mut connection, file, stop).await?;
+    let mut check = Check { connection: &mut connection, listener, findings: 0, is_damage_told: false };
     let summary = check.run().await;
     close(connection).await;
     summary.map_err(|error| refusal(file, &error))
@@ -110,17 +116,14 @@ struct Check<'c> {
     connection: &'c mut SqliteConnection,
     listener: &'c mut dyn Listener,
     findings: u64,
+    is_damage_told: bool,
 }
 
 impl Check<'_> {
     async fn run(&mut self) -> Sql<Summary> {
         sqlx::raw_sql("BEGIN").execute(&mut *self.connection).await?;
         self.listener.step("pages");
-        self.rows("PRAGMA integrity_check(1000)", |row| {
-            let said: String = row.try_get(0)?;
-            Ok((said != "ok").then(|| format!("database: {}", said.replace('\n', " "))))
-        })
-        .await?;
+        self.pages().await?;
         self.listener.step("references");
         self.rows("PRAGMA foreign_key_check", |row| {
             let (table, id): (String, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
@@ -138,8 +141,22 @@ impl Check<'_> {
         self.or_finding(counted, ()).await?;
         let summary = self.summary().await;
         let summary = self.or_finding(summary, Summary::default()).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await?;
+        let ended = sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await.map(drop);
+        self.or_finding(ended, ()).await?;
         Ok(Summary { findings: self.findings, ..summary })
+    }
+
+    /// SQLite says several things in one row, each on a line of its own.
+    async fn pages(&mut self) -> Sql<()> {
+        let rows = sqlx::query("PRAGMA integrity_check(1000)").fetch_all(&mut *self.connection).await;
+        for row in self.or_finding(rows, Vec::new()).await? {
+            let said: String = row.try_get(0)?;
+            // The first of them tells which database is meant; there is one.
+            for line in said.lines().filter(|line| *line != "ok" && !line.starts_with("*** in database")) {
+                self.tell(format!("database: {line}"));
+            }
+        }
+        Ok(())
     }
 
     fn tell(&mut self, finding: String) {
@@ -167,11 +184,14 @@ impl Check<'_> {
         self.or_finding(asked, ()).await
     }
 
-    /// A database that is damaged may not be able to answer: that is a finding, and no end of the check.
+    /// A database that is damaged may not be able to answer: that is a finding, and no end of the check. It
+    /// is one however many questions meet the same damage.
     async fn or_finding<T>(&mut self, answer: Sql<T>, otherwise: T) -> Sql<T> {
         match answer {
             Err(error) if fault::is_corrupt(&error) => {
-                self.tell(format!("database: {error}"));
+                if !std::mem::replace(&mut self.is_damage_told, true) {
+                    self.tell("database: it is damaged, so that not all of it can be checked".to_owned());
+                }
                 Ok(otherwise)
             }
             answer => answer,

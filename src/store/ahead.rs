@@ -1,8 +1,8 @@
 //! Reading ahead: a client that takes one message after the other gets most of them from memory.
 //!
 //! The first message is read alone. When the next one asked for is the one behind it, two are read with one
-//! question, then four, and so on up to the bounds. Once half of such a lot is taken, the next one is read while
-//! the client is busy with the rest. What a session holds so is taken from a budget of
+//! question, then four, and so on up to the bounds. Once half of such a lot is taken, the next one is read
+//! while the client is busy with the rest. What a session holds so is taken from a budget of
 //! all sessions; where that is used up, messages are read one by one.
 
 use super::engine::{Beginning, Engine};
@@ -58,7 +58,8 @@ struct Lot {
     share: Option<Share>,
 }
 
-/// A lot that is being read. `None` comes of it when it could not be: whoever asks for its messages is told then.
+/// A lot that is being read. `None` comes of it when it could not be: whoever asks for its messages is told
+/// then.
 #[derive(Debug)]
 struct Coming {
     ids: Vec<MessageId>,

@@ -4,6 +4,8 @@
 //! and the [`QueueId`] of the transaction that brought it, which stands in the `250`, in the
 //! `Received:` line and in the log.
 
+use super::digits::put_hexadecimal;
+use bytes::{BufMut, BytesMut};
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -38,6 +40,13 @@ impl Uid {
     #[must_use]
     pub const fn new(era: Era, id: MessageId) -> Uid {
         Uid { era, id }
+    }
+
+    /// Writes it as it is displayed.
+    pub fn put(self, out: &mut BytesMut) {
+        put_hexadecimal(u64::from(self.era.0), 8, out);
+        out.put_u8(b'.');
+        put_hexadecimal(self.id.0.cast_unsigned(), 1, out);
     }
 }
 
@@ -134,6 +143,9 @@ mod tests {
     fn a_unique_id_has_a_separator_and_fits_rfc_1939() {
         let text = Uid::new(Era(0x1f), MessageId(i64::MAX)).to_string();
         assert_eq!(text, "0000001f.7fffffffffffffff");
+        let mut put = BytesMut::new();
+        Uid::new(Era(0x1f), MessageId(i64::MAX)).put(&mut put);
+        assert_eq!(put, text);
         assert!(text.len() <= 70 && text.bytes().all(|b| (0x21..=0x7e).contains(&b)));
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod body;
+pub mod digits;
 pub mod envelope;
 pub mod ids;
 pub mod listing;

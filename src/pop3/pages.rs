@@ -2,11 +2,13 @@
 //! hundred thousand messages never stands in a buffer.
 
 use super::marks::Marks;
+use crate::mail::digits::put_decimal;
 use bytes::{BufMut, BytesMut};
-use std::fmt::Write;
 
 /// A page ends with the line that takes it past this many octets.
 const PAGE_OCTETS: usize = 4 * 1024;
+/// Room for the line that does so.
+const LINE_OCTETS: usize = 64;
 
 /// What is listed for each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +45,16 @@ impl Pages {
     /// Writes the next page of messages that are not marked; the last one ends with the final dot.
     pub fn write(&mut self, marks: &Marks, out: &mut BytesMut) -> Progress {
         let full = out.len() + PAGE_OCTETS;
+        out.reserve(PAGE_OCTETS + LINE_OCTETS);
         while let Some((number, entry)) = marks.at_or_after(self.next) {
             self.next = number.index() + 1;
-            // Writing to a buffer in memory cannot fail.
-            let _ = match self.column {
-                Column::Octets => write!(out, "{number} {}\r\n", entry.octets),
-                Column::Uid => write!(out, "{number} {}\r\n", marks.uid(entry)),
-            };
+            put_decimal(number.index() as u64 + 1, out);
+            out.put_u8(b' ');
+            match self.column {
+                Column::Octets => put_decimal(entry.octets, out),
+                Column::Uid => marks.uid(entry).put(out),
+            }
+            out.put_slice(b"\r\n");
             if out.len() >= full {
                 return Progress::More;
             }

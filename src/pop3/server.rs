@@ -321,6 +321,7 @@ impl Driver {
                 return Ok(Event::Unsent(fault));
             }
         };
+        self.make_room(&entry, part);
         self.say(say);
         let mut outgoing = Outgoing::new(part);
         let mut wants = Wants::More;
@@ -346,6 +347,18 @@ impl Driver {
         outgoing.finish(self.conn.output());
         self.tally.retrieved += u64::from(part == Part::Whole);
         Ok(Event::Sent)
+    }
+
+    /// Makes the output as large as the message will make it, at once and not by doubling.
+    fn make_room(&mut self, entry: &Entry, part: Part) {
+        /// Of the reply before the message, and of dots.
+        const MORE_OCTETS: usize = 256;
+        if part == Part::Whole {
+            let octets = usize::try_from(entry.octets).unwrap_or(usize::MAX).saturating_add(MORE_OCTETS);
+            let output = self.conn.output();
+            let most = (OUTPUT_OCTETS_MAX + PIECE_OCTETS).saturating_sub(output.len());
+            output.reserve(octets.min(most));
+        }
     }
 
     async fn resolve(&mut self, ask: Ask) -> Answer {

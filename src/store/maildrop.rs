@@ -222,7 +222,7 @@ impl Maildrop {
         entry: &Entry,
         behind: impl Iterator<Item = Entry> + Clone,
     ) -> Result<MessageReader, Error> {
-        let beginning = match self.ahead.take(entry.id) {
+        let beginning = match self.ahead.take(entry.id).await {
             Some(beginning) => beginning,
             None => {
                 let ids = self.ahead.plan(entry, behind.clone());
@@ -230,7 +230,7 @@ impl Maildrop {
                 self.ahead.keep(read, entry.id).ok_or_else(gone)?
             }
         };
-        self.ahead.expect(behind.map(|next| next.id).next());
+        self.ahead.go_on(&self.store.engine, behind);
         Ok(MessageReader::begun(Arc::clone(&self.store), beginning))
     }
 

@@ -9,6 +9,7 @@ use crate::store::engine::{Beginning, Found, Kept, MailboxFacts, Names};
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
+use std::sync::Arc;
 
 pub(super) type Sql<T> = Result<T, sqlx::Error>;
 
@@ -51,10 +52,11 @@ pub(super) async fn names(pool: &SqlitePool, names: Vec<String>) -> Sql<Names> {
 }
 
 pub(super) async fn listing(pool: &SqlitePool, mailbox: &MailboxName) -> Sql<Option<Found>> {
-    // A row costs far more on its way out of SQLite's thread than in it, so a page of messages is one.
+    // A row costs far more on its way out of SQLite's thread than in it, so a page of messages is one: two
+    // lists, since joining the two numbers of each message would cost as much as all the rest.
     // Ids only ever grow: what comes between two pages is behind them.
     const PAGE: &str = "\
-        SELECT id, messages, (SELECT group_concat(message || ' ' || octets, ' ') FROM
+        SELECT id, messages, (SELECT group_concat(message) || ' ' || group_concat(octets) FROM
             (SELECT id AS message, octets FROM message WHERE mailbox = mailbox.id AND id > ?2
                 ORDER BY id LIMIT ?3))
             FROM mailbox WHERE name = ?1";
@@ -81,8 +83,8 @@ pub(super) async fn listing(pool: &SqlitePool, mailbox: &MailboxName) -> Sql<Opt
 
 fn push_entries(entries: &mut Vec<Entry>, page: &str) -> Sql<()> {
     let wrong = |e: std::num::ParseIntError| sqlx::Error::Decode(Box::new(e));
-    let mut numbers = page.split_ascii_whitespace();
-    while let (Some(id), Some(octets)) = (numbers.next(), numbers.next()) {
+    let Some((ids, octets)) = page.split_once(' ') else { return Ok(()) };
+    for (id, octets) in ids.split(',').zip(octets.split(',')) {
         let id = MessageId(id.parse().map_err(wrong)?);
         entries.push(Entry { id, octets: octets.parse().map_err(wrong)? });
     }
@@ -103,23 +105,43 @@ pub(super) async fn beginnings(pool: &SqlitePool, of: Vec<MessageId>) -> Sql<Vec
             sqlx::query(SOME).bind(json(&ids)?).fetch_all(pool).await?
         }
     };
-    rows.iter().map(beginning).collect()
+    rows.into_iter().map(beginning).collect()
 }
 
-fn beginning(row: &SqliteRow) -> Sql<(MessageId, Beginning)> {
+fn beginning(row: SqliteRow) -> Sql<(MessageId, Beginning)> {
+    let row = Arc::new(row);
     let beginning = Beginning {
-        head: Bytes::from(row.try_get::<Vec<u8>, _>(1)?),
+        head: blob(&row, 1)?,
         body: BodyId(row.try_get(2)?),
-        inline: Bytes::from(row.try_get::<Option<Vec<u8>>, _>(3)?.unwrap_or_default()),
+        inline: blob(&row, 3)?,
         chunks: row.try_get(4)?,
     };
     Ok((MessageId(row.try_get(0)?), beginning))
 }
 
+/// The octets of a column where SQLite has left them: a message is not copied only to have another owner.
+/// None of them when it is NULL.
+fn blob(row: &Arc<SqliteRow>, column: usize) -> Sql<Bytes> {
+    struct Blob {
+        row: Arc<SqliteRow>,
+        column: usize,
+    }
+    impl AsRef<[u8]> for Blob {
+        fn as_ref(&self) -> &[u8] {
+            // It was there before, below.
+            self.row.try_get(self.column).unwrap_or_default()
+        }
+    }
+    if row.try_get::<Option<&[u8]>, _>(column)?.is_none_or(<[u8]>::is_empty) {
+        return Ok(Bytes::new());
+    }
+    Ok(Bytes::from_owner(Blob { row: Arc::clone(row), column }))
+}
+
 pub(super) async fn chunk(pool: &SqlitePool, body: BodyId, place: u32) -> Sql<Option<Bytes>> {
     let query = sqlx::query("SELECT data FROM chunk WHERE key = ?").bind(chunk_key(body, place));
     let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
-    Ok(Some(Bytes::from(row.try_get::<Vec<u8>, _>(0)?)))
+    blob(&Arc::new(row), 0).map(Some)
 }
 
 pub(super) async fn password(pool: &SqlitePool, of: &MailboxName) -> Sql<Option<Kept>> {

@@ -29,11 +29,11 @@ pub(super) async fn chunks(connection: &mut SqliteConnection, body: BodyId) -> S
     Ok(())
 }
 
-/// Notes what goes, in tables of their own, so that the list is read once and not by each statement. A body may
-/// be that of several messages of the list. The answer are the large bodies that nobody has afterwards.
+/// Notes what goes, in tables of their own, so that the list is read once and not by each statement. A body
+/// may be that of several messages of the list. The answer are the large bodies that nobody has afterwards.
 ///
-/// Here and below each join is written so that SQLite has no choice but to begin with the short list: it knows
-/// nothing of the sizes of tables, and the other way round each deletion would read the whole store.
+/// Here and below each join is written so that SQLite has no choice but to begin with the short list: it
+/// knows nothing of the sizes of tables, and the other way round each deletion would read the whole store.
 const CHOOSE: &str = "\
     CREATE TEMP TABLE IF NOT EXISTS chosen
         (message INTEGER PRIMARY KEY, mailbox INTEGER, body INTEGER, octets INTEGER);

@@ -7,6 +7,8 @@
     reason = "a test stops at what it cannot do"
 )]
 
+#[path = "keep/owners.rs"]
+mod owners;
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process};

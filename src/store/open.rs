@@ -54,7 +54,11 @@ pub enum Tenure {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The data directory cannot be made or used.
-    #[error("data_dir {dir}: {doing} failed: {error}; {advice}", dir = dir.display(), advice = advice(dir, error))]
+    #[error(
+        "data_dir {dir}: {doing} failed: {error}; {advice}",
+        dir = dir.display(),
+        advice = advice(dir, error)
+    )]
     Directory {
         /// The data directory.
         dir: PathBuf,
@@ -143,7 +147,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What is to be said of a file that is not the database of a data directory, or is looked at as any other.
+    /// What is to be said of a file that was named for itself and not found in a data directory.
     pub(super) fn of_a_file(self) -> OpenError {
         match self {
             OpenError::NotOurs { file, reason } => OpenError::NoDatabase { file, reason },

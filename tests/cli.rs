@@ -325,6 +325,14 @@ fn pages_are_written_for_every_command_and_the_help_does_not_tell_of_it() {
     };
     assert!(read("man1/pillarbox.1").contains("SIGHUP"));
     assert!(read("man1/pillarbox-account-add.1").contains("password\\-file"));
+    assert!(read("man1/pillarbox-import.1").contains("[\\fB\\-\\-config\\fR \\fIFILE\\fR]"));
+    let import = read("man1/pillarbox-import.1");
+    assert!(import.contains(" \\fIADDRESS\\fR \\fIPATH\\fR...\n"), "{import}");
+    assert!(import.contains("\n.SH EXAMPLES\n.nf\n  pillarbox import alice"), "{import}");
+    assert!(
+        read("man1/pillarbox-export.1")
+            .contains(" {\\fB\\-\\-mbox\\fR \\fIFILE\\fR | \\fB\\-\\-eml\\fR \\fIDIR\\fR}")
+    );
     assert!(read("man5/pillarbox.toml.5").contains("limits.message_size"));
     for completions in ["pillarbox.bash", "_pillarbox", "pillarbox.fish"] {
         let text = read(&format!("completions/{completions}"));

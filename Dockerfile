@@ -3,6 +3,8 @@
 # It holds one static program, one configuration file and an empty /data, and nothing else: no shell, no
 # libraries, no users. The builder stage makes a program for the machine it runs on, so amd64 makes an
 # amd64 image and arm64 an arm64 one; `docker buildx build --platform linux/amd64,linux/arm64` makes both.
+# REVISION, CREATED, URL and SOURCE are for the labels, such as `--build-arg REVISION=$(git rev-parse HEAD)
+# --build-arg CREATED=$(date -u +%FT%TZ)`; whoever publishes the image says where it comes from.
 # packaging/docker/Dockerfile.prebuilt does the same from a program that is built already.
 
 ARG RUST=rust:1.95-slim-bookworm
@@ -20,10 +22,15 @@ RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG CREATED=unknown
+# That of the version, unless whoever builds says when: the same source makes the same image.
+ARG CREATED=2026-11-24T12:00:00Z
+ARG URL=https://pillarbox.invalid
+ARG SOURCE=https://pillarbox.invalid/pillarbox.git
 LABEL org.opencontainers.image.title="Pillarbox" \
       org.opencontainers.image.description="A mail server in one binary: in over SMTP, out over POP3" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.url="${URL}" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"

@@ -159,12 +159,29 @@ fn check_says_that_a_configuration_is_sound_and_what_it_amounts_to() {
         starts_with("configuration is sound\nfile      pillarbox.toml\n")
             .and(contains("\nmode      open"))
             .and(contains("\nsmtp      127.0.0.1:1025\npop3      127.0.0.1:1110\n"))
+            .and(contains("\nretention max_age off, max_messages off, total_size 1 GiB\n"))
             .and(contains("\nwarning   limits.smtp_timeout: \"30s\" is shorter than RFC 5321")),
     );
     let mut command = home.command(&["--data-dir", "elsewhere", "check"]);
     command.env("PILLARBOX_DATA_DIR", "of-environment").env("PILLARBOX_LISTEN__POP3", "");
     let assert = Command::from_std(command).assert().success();
     assert.stdout(contains("\ndata_dir  elsewhere\n").and(contains("\npop3      off\n")));
+}
+
+#[test]
+fn check_tells_the_key_whose_file_is_of_no_use_for_tls() {
+    let home = Home::new("[tls]\ncertificate = \"none.pem\"\nprivate_key = \"key.pem\"\n");
+    home.run(&["check"]).code(1).stdout(is_empty()).stderr(
+        "pillarbox.toml:2: tls.certificate: none.pem cannot be read: No such file or directory (os error 2); \
+         name a PEM file that this user may read\n",
+    );
+    home.run(&["tls", "dev"]).success();
+    let made = home.data_dir().join("tls");
+    std::fs::copy(made.join("cert.pem"), home.dir.path().join("none.pem")).expect("a certificate");
+    std::fs::copy(made.join("ca-key.pem"), home.dir.path().join("key.pem")).expect("another key");
+    home.run(&["check"])
+        .code(1)
+        .stderr(starts_with("pillarbox.toml:3: tls.private_key: the key in key.pem does"));
 }
 
 #[test]
@@ -308,6 +325,14 @@ fn pages_are_written_for_every_command_and_the_help_does_not_tell_of_it() {
     };
     assert!(read("man1/pillarbox.1").contains("SIGHUP"));
     assert!(read("man1/pillarbox-account-add.1").contains("password\\-file"));
+    assert!(read("man1/pillarbox-import.1").contains("[\\fB\\-\\-config\\fR \\fIFILE\\fR]"));
+    let import = read("man1/pillarbox-import.1");
+    assert!(import.contains(" \\fIADDRESS\\fR \\fIPATH\\fR...\n"), "{import}");
+    assert!(import.contains("\n.SH EXAMPLES\n.nf\n  pillarbox import alice"), "{import}");
+    assert!(
+        read("man1/pillarbox-export.1")
+            .contains(" {\\fB\\-\\-mbox\\fR \\fIFILE\\fR | \\fB\\-\\-eml\\fR \\fIDIR\\fR}")
+    );
     assert!(read("man5/pillarbox.toml.5").contains("limits.message_size"));
     for completions in ["pillarbox.bash", "_pillarbox", "pillarbox.fish"] {
         let text = read(&format!("completions/{completions}"));

@@ -7,6 +7,8 @@
     reason = "a test stops at what it cannot do"
 )]
 
+#[path = "keep/owners.rs"]
+mod owners;
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -370,6 +372,27 @@ fn a_maildir_is_imported_in_the_order_of_arrival_and_what_is_too_large_is_told()
     let got = Pop3::open(server.pop3, BOB, "secret").all();
     assert_eq!(got.len(), 3 + 3 + 2);
     assert!(got[3..6].iter().all(|message| message == tricky.as_bytes()));
+    // What has no octet is no message, and what has no header is told.
+    put("nothing", "");
+    put("nothing.eml", "");
+    put("noise", "\u{1}\u{2}: no header\n");
+    let output = home.run(&["import", BOB, "nothing", "nothing.eml", "noise"], "");
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told, "imported 1 message into bob@example.org; 1 without an octet was left out\n");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("pillarbox: nothing.eml: message 1 has not one octet and is left out\n"), "{told}");
+    assert!(told.contains("warning: noise: message 1 begins with no header field"), "{told}");
+    // An alias takes mail in, and has none to give out.
+    home.succeed(&["alias", "add", "postmaster@example.org", BOB], "");
+    home.succeed(&["import", "postmaster@example.org", "noise"], "");
+    for command in [
+        &["export", "postmaster@example.org", "--mbox", "x"][..],
+        &["message", "list", "postmaster@example.org"],
+    ] {
+        let told = fail(&home, command);
+        assert!(told.contains("the alias postmaster@example.org leads to bob@example.org"), "{told}");
+    }
     assert!(fail(&home, &["import", "nobody@example.org", "Maildir"]).contains("is no account"));
     assert!(fail(&home, &["import", "x@elsewhere.example", "Maildir"]).contains("accounts.domains"));
 }

@@ -9,6 +9,8 @@
 mod files;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/marks.rs"]
 mod marks;
 #[path = "tidy/readme.rs"]
@@ -19,6 +21,7 @@ mod sizes;
 mod text;
 
 use files::{File, code, everything};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where code is.
@@ -51,6 +54,20 @@ fn every_file_says_at_its_top_what_it_is_for() {
 fn nothing_is_left_to_be_done_in_a_comment() {
     let findings: Vec<String> = code(&CODE).iter().flat_map(files::leftovers).collect();
     none("finish it or write an issue", &findings);
+}
+
+#[test]
+fn links_lead_somewhere_in_the_tree_and_in_the_package() {
+    let all = everything();
+    let files: BTreeSet<String> = all.iter().map(|file| file.path.clone()).collect();
+    let documents: Vec<File> = all.iter().filter(|file| file.path.ends_with(".md")).cloned().collect();
+    none("links", &links::broken(&documents, &files));
+    let manifest = all.iter().find(|file| file.path == "Cargo.toml").expect("a manifest");
+    let packaged = links::packaged(&manifest.text, &files);
+    assert!(packaged.contains("README.md"), "{packaged:?}");
+    let documents: Vec<File> =
+        documents.into_iter().filter(|document| packaged.contains(&document.path)).collect();
+    none("links, as they lie in the package", &links::broken(&documents, &packaged));
 }
 
 #[test]
@@ -249,5 +266,18 @@ mod self_test {
         let mut more = folder("pop3");
         more.push(file("src/pop3/helpers.rs", ""));
         assert_eq!(files::unmirrored(&folder("smtp"), &more).len(), 1);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found_and_one_into_what_is_not_packaged() {
+        let files: BTreeSet<String> = ["a.md", "docs/b.md", "docs/c/d.md", "e.txt"].map(str::to_owned).into();
+        let broken = |path: &str, text: &str| links::broken(&[file(path, text)], &files).len();
+        assert_eq!(broken("a.md", "[b](docs/b.md#x), [c](docs/c/), [w](https://a.example/), [h](#h)"), 0);
+        assert_eq!(broken("docs/b.md", "[a](../a.md) [d](c/d.md)"), 0);
+        assert_eq!(broken("docs/b.md", "[a](a.md) [e](../../e.txt)[x](x)"), 2);
+        let rows = "[\"docs/*.md\", \"usr/share/doc/pillarbox/docs/\", \"644\"],\
+            [\"a.md\", \"usr/share/doc/pillarbox/elsewhere/\", \"644\"]";
+        let manifest = format!("[package.metadata.deb]\nassets = [{rows}]\n");
+        assert_eq!(links::packaged(&manifest, &files).into_iter().collect::<Vec<_>>(), ["docs/b.md"]);
     }
 }

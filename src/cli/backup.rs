@@ -10,6 +10,7 @@ use super::verify::{Checked, check, contents, exists};
 use crate::config::Config;
 use crate::store::copies::{self, Summary};
 use crate::store::open::OpenError;
+use crate::store::owner::hand_over;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -100,7 +101,8 @@ async fn restore_into(
         }
     }
     check(&Checked { file, name: file }, out, stop).await?;
-    let part = Part::beside(&database)?;
+    let mut part = Part::beside(&database)?;
+    hand_over(part.file(), &database);
     copy(file, &part, "restoring", stop).await?;
     copies::renumber(part.path(), SystemTime::now()).await.map_err(|error| named(error, &part))?;
     part.sync()?;

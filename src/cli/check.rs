@@ -2,11 +2,12 @@
 
 use super::output::{Failure, Output};
 use crate::config::bind::Bind;
-use crate::config::{Config, Mode};
+use crate::config::fault::Fault;
+use crate::config::units::{Size, age_in_words};
+use crate::config::{Config, Mode, Retention, TlsFiles, keys};
 use crate::mail::address::Domain;
 use crate::net::certificate::Finding;
-use crate::net::tls::Keys;
-use std::fmt::Display;
+use crate::net::tls::{Keys, TlsError};
 use std::time::SystemTime;
 
 /// Says what a sound configuration amounts to.
@@ -38,6 +39,7 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     if let Some(files) = &config.tls {
         out.line(format_args!("tls       {}", files.certificate.display()))?;
     }
+    out.line(format_args!("retention {}", retention(&config.retention)))?;
     for warning in &config.warnings {
         out.line(format_args!("warning   {warning}"))?;
     }
@@ -51,9 +53,34 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
 /// systemd asks here first, and mail has to go on when a certificate was not renewed in time.
 fn tls(config: &Config) -> Result<Vec<Finding>, Failure> {
     let Some(files) = &config.tls else { return Ok(Vec::new()) };
-    let because = |reason: &dyn Display| Failure::because(format_args!("tls: {reason}"));
-    let keys = Keys::load(&files.certificate, &files.private_key).map_err(|error| because(&error))?;
+    let keys = Keys::load(&files.certificate, &files.private_key)
+        .map_err(|error| Failure::Faults(vec![fault(files, &error)]))?;
     Ok(keys.inspect(config.hostname.as_str(), SystemTime::now()))
+}
+
+/// What is wrong with the files, told of the key that names the one at fault.
+fn fault(files: &TlsFiles, error: &TlsError) -> Fault {
+    let [certificate, private_key] = &files.places;
+    let file = match error {
+        TlsError::Read { path, .. } | TlsError::Pem { path, .. } | TlsError::Unusable { path, .. } => path,
+        TlsError::NoCertificate(path) | TlsError::NoKey(path) | TlsError::EncryptedKey(path) => path,
+        TlsError::Mismatch { key, .. } => key,
+    };
+    let is_certificate = *file == files.certificate && !matches!(error, TlsError::NoKey(_));
+    let (place, key) =
+        if is_certificate { (certificate, &keys::CERTIFICATE) } else { (private_key, &keys::PRIVATE_KEY) };
+    let text = error.to_string();
+    let (wrong, instead) = text.split_once("; ").unwrap_or((&text, "look at the file"));
+    Fault::new(place, key, wrong, instead)
+}
+
+/// The rules that are in force, also those that nobody wrote.
+fn retention(rules: &Retention) -> String {
+    let off = || "off".to_owned();
+    let age = rules.age_max.map_or_else(off, age_in_words);
+    let messages = rules.messages_max.map_or_else(off, |most| most.to_string());
+    let octets = rules.octets_max.map_or(Size::Off, Size::Octets);
+    format!("max_age {age}, max_messages {messages}, total_size {octets}")
 }
 
 fn mode(config: &Config) -> String {

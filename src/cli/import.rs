@@ -1,10 +1,12 @@
 //! `pillarbox import`: mail out of mboxes, Maildirs and message files into a mailbox, as it is. Works beside
 //! a running server, and each message is on disk before it counts as imported.
 
+use super::interrupt::{go_on, heeding};
 use super::mailfile::{Form, Found, Messages};
 use super::open::with_store;
 use super::output::{Failure, Output, complain};
 use super::progress;
+use super::text::counted;
 use crate::config::Config;
 use crate::mail::address::{Address, MailboxName};
 use crate::mail::body::Body;
@@ -19,6 +21,7 @@ use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// A message longer than this goes to the store in slices, so that no commit of ours keeps a server waiting.
 const WHOLE_OCTETS_MAX: usize = 256 * 1024;
@@ -26,6 +29,8 @@ const WHOLE_OCTETS_MAX: usize = 256 * 1024;
 const BATCH_MESSAGES_MAX: usize = 64;
 /// Octets of them.
 const BATCH_OCTETS_MAX: usize = 2 * 1024 * 1024;
+/// So many messages without a header are told one by one; of the others only the number.
+const HEADLESS_TOLD_MAX: u64 = 10;
 
 /// Imports what is in `paths`.
 ///
@@ -41,22 +46,56 @@ pub fn run(config: &Config, address: &Address, paths: &[PathBuf], out: &mut Outp
         let mailbox = mailbox(store, address).await?;
         let all = files.iter().filter_map(|source| source.file.metadata().ok()).map(|m| m.len()).sum();
         let bar = progress::octets("importing", all);
-        let mut import = Import { store, mailbox, batch: Vec::new(), imported: 0, left_out: 0 };
-        let done = import.files(&files, octets_max, &bar).await;
+        let mut import =
+            Import { store, mailbox, octets_max, bar: &bar, batch: Vec::new(), tally: Tally::default() };
+        let done = heeding(async |stop| import.files(&files, stop).await).await;
         bar.finish_and_clear();
-        let Import { mailbox, imported, left_out, .. } = import;
-        match (done, left_out) {
-            (Ok(()), 0) => out.line(format_args!("imported {imported} messages into {mailbox}")),
-            (Ok(()), _) => Err(Failure::Reason(format!(
-                "imported {imported} messages into {mailbox}; {left_out} larger than limits.message_size \
-                 were left out"
-            ))),
-            (Err(Failure::Reason(reason)), _) => Err(Failure::Reason(format!(
-                "{reason}; {imported} messages were imported before, and would be imported again"
-            ))),
-            (Err(other), _) => Err(other),
-        }
+        let Import { mailbox, tally, .. } = import;
+        tally.tell(&mailbox, done, out)
     })
+}
+
+/// What became of the messages.
+#[derive(Debug, Default)]
+struct Tally {
+    imported: u64,
+    too_large: u64,
+    empty: u64,
+    headless: u64,
+}
+
+impl Tally {
+    fn tell(
+        &self,
+        mailbox: &MailboxName,
+        done: Result<(), Failure>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let Tally { imported, too_large, empty, headless } = *self;
+        if headless > HEADLESS_TOLD_MAX {
+            complain(format_args!("warning: {headless} messages in all begin with no header field"));
+        }
+        let imported = counted(imported, "message", "messages");
+        let mut told = format!("imported {imported} into {mailbox}");
+        if empty > 0 {
+            let were = if empty == 1 { "was" } else { "were" };
+            told = format!("{told}; {empty} without an octet {were} left out");
+        }
+        match done {
+            Ok(()) if too_large == 0 => out.line(told),
+            Ok(()) => {
+                let were = if too_large == 1 { "was" } else { "were" };
+                let left_out = format!("{too_large} larger than limits.message_size {were} left out");
+                Err(Failure::Reason(format!("{told}; {left_out}")))
+            }
+            Err(Failure::Reason(reason)) => {
+                let were = if self.imported == 1 { "was" } else { "were" };
+                let again = format!("{imported} {were} imported before, and would be imported again");
+                Err(Failure::Reason(format!("{reason}; {again}")))
+            }
+            Err(other) => Err(other),
+        }
+    }
 }
 
 /// The one mailbox that mail for the address goes into.
@@ -125,35 +164,60 @@ fn arrival(name: &str) -> u64 {
 struct Import<'s> {
     store: &'s Store,
     mailbox: MailboxName,
+    octets_max: usize,
+    bar: &'s ProgressBar,
     batch: Vec<Vec<u8>>,
-    imported: u64,
-    left_out: u64,
+    tally: Tally,
 }
 
 impl Import<'_> {
-    async fn files(&mut self, files: &[Source], octets_max: usize, bar: &ProgressBar) -> Result<(), Failure> {
+    async fn files(&mut self, files: &[Source], stop: &CancellationToken) -> Result<(), Failure> {
         for Source { file, form } in files {
             let unread =
                 |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", file.display()));
-            let mut reader = BufReader::new(bar.wrap_read(File::open(file).map_err(unread)?));
+            let mut reader = BufReader::new(self.bar.wrap_read(File::open(file).map_err(unread)?));
             let form = match form {
                 Some(form) => *form,
                 None => sniffed(&mut reader).map_err(unread)?,
             };
-            let mut messages = Messages::new(reader, form, octets_max);
+            let mut messages = Messages::new(reader, form, self.octets_max);
             let mut number = 0;
             while let Some(found) = messages.next_message().map_err(unread)? {
                 number += 1;
-                match found {
-                    Found::Message(message) => self.take(message).await?,
-                    Found::TooLarge => {
-                        self.left_out += 1;
-                        bar.suspend(|| left_out(file, number, octets_max));
-                    }
-                }
+                go_on(stop)?;
+                self.found(found, &format!("{}: message {number}", file.display())).await?;
             }
         }
         self.deliver_batch().await
+    }
+
+    async fn found(&mut self, found: Found, which: &str) -> Result<(), Failure> {
+        let message = match found {
+            Found::Message(message) if message.is_empty() => {
+                self.tally.empty += 1;
+                self.say(format!("{which} has not one octet and is left out"));
+                return Ok(());
+            }
+            Found::TooLarge => {
+                self.tally.too_large += 1;
+                let octets_max = self.octets_max;
+                let limit = format!("is larger than limits.message_size ({octets_max} octets)");
+                self.say(format!("{which} {limit} and is left out"));
+                return Ok(());
+            }
+            Found::Message(message) => message,
+        };
+        if !begins_with_a_field(&message) {
+            self.tally.headless += 1;
+            if self.tally.headless <= HEADLESS_TOLD_MAX {
+                self.say(format!("warning: {which} begins with no header field; it is imported as it is"));
+            }
+        }
+        self.take(message).await
+    }
+
+    fn say(&self, what: String) {
+        self.bar.suspend(|| complain(what));
     }
 
     async fn take(&mut self, message: Vec<u8>) -> Result<(), Failure> {
@@ -179,7 +243,7 @@ impl Import<'_> {
         let mut failure = None;
         for answer in answers {
             match answer {
-                Ok(_) => self.imported += 1,
+                Ok(_) => self.tally.imported += 1,
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -195,7 +259,7 @@ impl Import<'_> {
         }
         let delivery = self.delivery(staging.body())?;
         self.store.deliver(delivery).await.map_err(Failure::because)?;
-        self.imported += 1;
+        self.tally.imported += 1;
         Ok(())
     }
 
@@ -207,13 +271,31 @@ impl Import<'_> {
     }
 }
 
-fn left_out(file: &Path, number: u64, octets_max: usize) {
-    complain(format_args!(
-        "{}: message {number} is larger than limits.message_size ({octets_max} octets) and is left out",
-        file.display()
-    ));
+/// Whether the first line is a name of printable characters and a colon, as every message begins.
+fn begins_with_a_field(message: &[u8]) -> bool {
+    let Some(colon) = message.iter().position(|octet| *octet == b':') else { return false };
+    let name = message.get(..colon).unwrap_or_default().trim_ascii_end();
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
 }
 
+/// What is in a file whose name does not tell. An empty one is an mbox without a message.
 fn sniffed(file: &mut impl BufRead) -> io::Result<Form> {
-    Ok(if file.fill_buf()?.starts_with(b"From ") { Form::Mbox } else { Form::Single })
+    let beginning = file.fill_buf()?;
+    let is_mbox = beginning.is_empty() || beginning.starts_with(b"From ");
+    Ok(if is_mbox { Form::Mbox } else { Form::Single })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_begins_with_a_header_field() {
+        for good in ["Subject: x", "X-1:", "Received : by old programs", "From: a\r\n\r\n"] {
+            assert!(begins_with_a_field(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "\r\nSubject: x", "just text", "two words: x", ": x", "\u{fc}: x", " a: b"] {
+            assert!(!begins_with_a_field(bad.as_bytes()), "{bad}");
+        }
+    }
 }

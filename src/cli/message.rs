@@ -11,6 +11,7 @@ use crate::mail::address::Address;
 use crate::mail::ids::MsgNo;
 use crate::mail::listing::{Entry, Listing};
 use crate::store::Store;
+use crate::store::accounts::AliasName;
 use crate::store::reader::MessageReader;
 use serde::Serialize;
 use std::time::Duration;
@@ -160,6 +161,7 @@ fn readable(digest: &Digest, entry: &Entry, out: &mut Output) -> Result<(), Fail
     }
     out.line("")?;
     match &digest.text {
+        Some(_) if entry.octets == 0 => out.line("(0 octets: the message is empty.)")?,
         Some(text) => out.line(lines(text).trim_end())?,
         None => out.line(format_args!(
             "({} octets: too large, or with too many parts, to be taken apart. --raw shows it as it came.)",
@@ -194,8 +196,26 @@ pub(super) fn with_listing(
         if let (None, Some(name)) = (&listing, name.without_tag(&config.accounts.tag_separator)) {
             listing = store.peek(&name).await.map_err(Failure::because)?;
         }
-        work(store, &listing.ok_or_else(unknown)?).await
+        match listing {
+            Some(listing) => work(store, &listing).await,
+            None => Err(led_on(config, store, address).await?.unwrap_or_else(unknown)),
+        }
     })
+}
+
+/// That an address is no mailbox but leads to others, by an alias of its own or that of its domain.
+async fn led_on(config: &Config, store: &Store, address: &Address) -> Result<Option<Failure>, Failure> {
+    let name = address.name();
+    let aliases = store.aliases().await.map_err(Failure::because)?;
+    let without_tag = name.without_tag(&config.accounts.tag_separator);
+    let of_domain = AliasName::CatchAll(name.domain().clone());
+    let names = [Some(name.clone()), without_tag].into_iter().flatten().map(AliasName::Address);
+    let found = names.chain([of_domain]).find_map(|name| aliases.iter().find(|alias| alias.name == name));
+    Ok(found.map(|alias| {
+        let targets: Vec<_> = alias.targets.iter().map(ToString::to_string).collect();
+        let (alias, targets) = (&alias.name, targets.join(", "));
+        Failure::Reason(format!("{name} is no mailbox: the alias {alias} leads to {targets}; name that"))
+    }))
 }
 
 /// Reads on until `raw` holds `limit` octets or all there are.

@@ -75,13 +75,17 @@ pub struct Digest {
 pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
     let parser = parser();
     // Not from the whole: where parts are entangled the parser may end with one of them for the message.
-    let head = parser.parse_headers(&raw).map(|message| header_digest(&message, &raw)).unwrap_or_default();
+    let head = parser.parse_headers(&raw).map(|message| header_digest(&message, &raw));
+    // What has no header at all, such as an empty message, is text.
+    let head = head.unwrap_or_else(|| Digest { attachments: Some(Vec::new()), ..Digest::default() });
     if extent == Extent::Beginning || empty_lines(&raw) > EMPTY_LINES_MAX {
         return head;
     }
     let mut rounds = 0..MASKING_ROUNDS_MAX;
     let message = loop {
-        let Some(message) = parser.parse(&raw) else { return head };
+        let Some(message) = parser.parse(&raw) else {
+            return Digest { text: Some(String::from_utf8_lossy(&raw).into_owned()), ..head };
+        };
         let found = encoded_messages(&message, &raw);
         if found.is_empty() || rounds.next().is_none() {
             break message;

@@ -2,6 +2,7 @@
 //! program, from the same source as the help and the sample configuration.
 
 mod keys;
+mod synopsis;
 
 use super::output::{Failure, Output};
 use clap::Command;
@@ -13,6 +14,8 @@ use std::path::Path;
 
 /// What stands at the foot of each page.
 const VERSION: &str = concat!("pillarbox ", env!("CARGO_PKG_VERSION"));
+/// When that version was made, which is there too. The same program makes the same pages on any day.
+const RELEASED: &str = "2026-11-24";
 
 /// The shells that get completions.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
@@ -72,19 +75,20 @@ fn for_each(
 fn page(command: &Command) -> Result<Vec<u8>, Failure> {
     let is_program = command.get_name() == "pillarbox";
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    // What stands below the help is laid out by hand and stays so.
-    let man = Man::new(command.clone().after_help(None::<&str>)).manual("Pillarbox").source(VERSION);
+    // What stands below the help has sections of its own here.
+    let man =
+        Man::new(command.clone().after_help(None::<&str>)).manual("Pillarbox").source(VERSION).date(RELEASED);
     let mut page = Vec::new();
     let render = |page: &mut Vec<u8>| -> std::io::Result<()> {
         man.render_title(page)?;
         man.render_name_section(page)?;
-        man.render_synopsis_section(page)?;
+        synopsis::section(command).to_writer(page)?;
         man.render_description_section(page)?;
         man.render_options_section(page)?;
         if command.has_subcommands() {
             man.render_subcommands_section(page)?;
         }
-        as_it_stands(&notes).to_writer(page)?;
+        Notes::of(&notes).sections().to_writer(page)?;
         if is_program {
             table("SIGNALS", &SIGNALS).to_writer(page)?;
             table("FILES", &FILES).to_writer(page)?;
@@ -95,23 +99,49 @@ fn page(command: &Command) -> Result<Vec<u8>, Failure> {
     Ok(page)
 }
 
-/// A section whose lines stay as they are: examples, and what else columns make clear.
-fn as_it_stands(notes: &str) -> Roff {
-    let mut roff = Roff::new();
-    if notes.is_empty() {
-        return roff;
+/// What stands below a help text.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Notes {
+    paragraphs: Vec<String>,
+    /// Lines that stay as they are.
+    examples: Vec<String>,
+}
+
+impl Notes {
+    /// Examples are the lines behind their heading that are indented; all others are prose.
+    fn of(text: &str) -> Notes {
+        let mut notes = Notes::default();
+        for paragraph in text.split("\n\n") {
+            match paragraph.split_once('\n') {
+                Some(("Example:" | "Examples:", lines)) => {
+                    notes.examples.extend(lines.lines().map(str::to_owned));
+                }
+                _ => notes.paragraphs.push(paragraph.replace('\n', " ")),
+            }
+        }
+        notes.paragraphs.retain(|paragraph| !paragraph.is_empty());
+        notes
     }
-    let (heading, lines) = match notes.split_once('\n') {
-        Some(("Example:" | "Examples:", lines)) => ("EXAMPLES", lines),
-        _ => ("NOTES", notes),
-    };
-    roff.control("SH", [heading]);
-    roff.control("nf", []);
-    for line in lines.lines() {
-        roff.text([roman(line)]);
+
+    fn sections(&self) -> Roff {
+        let mut roff = Roff::new();
+        for (place, paragraph) in self.paragraphs.iter().enumerate() {
+            match place {
+                0 => roff.control("SH", ["NOTES"]),
+                _ => roff.control("PP", []),
+            };
+            roff.text([roman(paragraph.as_str())]);
+        }
+        if !self.examples.is_empty() {
+            roff.control("SH", ["EXAMPLES"]);
+            roff.control("nf", []);
+            for line in &self.examples {
+                roff.text([roman(line.as_str())]);
+            }
+            roff.control("fi", []);
+        }
+        roff
     }
-    roff.control("fi", []);
-    roff
 }
 
 fn table(heading: &str, rows: &[(&str, &str)]) -> Roff {
@@ -154,4 +184,27 @@ fn make(dir: &Path) -> Result<(), Failure> {
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::because(format_args!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::fmt::rfc2822;
+
+    #[test]
+    fn the_date_of_the_pages_is_that_of_the_version() {
+        let changelog = include_str!("../../packaging/debian/changelog");
+        let (_, date) = changelog.split_once(">  ").expect("who released it, and when");
+        let date = rfc2822::parse(date.lines().next().expect("a date")).expect("a date");
+        assert_eq!(date.date().to_string(), RELEASED);
+        assert!(changelog.starts_with(concat!("pillarbox (", env!("CARGO_PKG_VERSION"), "-")));
+    }
+
+    #[test]
+    fn examples_are_told_from_prose_wherever_they_stand() {
+        let notes = Notes::of("One\ntwo.\n\nThree.\n\nExamples:\n  a\n  b\n\nFour.");
+        let paragraphs = ["One two.", "Three.", "Four."].map(str::to_owned).to_vec();
+        assert_eq!(notes, Notes { paragraphs, examples: vec!["  a".to_owned(), "  b".to_owned()] });
+        assert_eq!(Notes::of(""), Notes::default());
+    }
 }

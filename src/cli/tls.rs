@@ -6,6 +6,7 @@ mod constraints;
 use super::output::{Failure, Output};
 use crate::config::Config;
 use crate::mail::address::Domain;
+use crate::store::owner::hand_over;
 use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -61,12 +62,16 @@ enum Age {
 /// [`Failure`] when a file cannot be read or written.
 pub fn make(config: &Config, names: &[String], out: &mut Output) -> Result<(), Failure> {
     let dir = std::path::absolute(config.data_dir.join("tls")).map_err(Failure::because)?;
+    let is_new = !dir.exists();
     // The data directory itself, too, is for nobody else.
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&dir)
         .map_err(|error| Failure::because(format_args!("cannot make {}: {error}", dir.display())))?;
+    if is_new && let Ok(made) = fs::File::open(&dir) {
+        hand_over(&made, &dir);
+    }
     let today = Timestamp::now().to_zoned(TimeZone::UTC);
     let all = all_names(config, names);
     let authority = authority(&dir, &today, &all)?;
@@ -195,6 +200,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        hand_over(file.as_file(), path);
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())

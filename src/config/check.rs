@@ -220,7 +220,9 @@ impl Check<'_> {
         let (certificate, private_key) = (&keys::CERTIFICATE, &keys::PRIVATE_KEY);
         let (here, there, place) = match (self.path(certificate), self.path(private_key)) {
             (Some(certificate), Some(private_key)) => {
-                return Some(TlsFiles { certificate: certificate.value, private_key: private_key.value });
+                let places = [certificate.place, private_key.place];
+                let (certificate, private_key) = (certificate.value, private_key.value);
+                return Some(TlsFiles { certificate, private_key, places });
             }
             (None, None) => return None,
             (Some(At { place, .. }), None) => (certificate, private_key, place),

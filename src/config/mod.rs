@@ -90,6 +90,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its key.
     pub private_key: PathBuf,
+    /// Where the two are written, in this order.
+    pub places: [Place; 2],
 }
 
 /// Which recipients exist.

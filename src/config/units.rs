@@ -122,7 +122,7 @@ pub fn age(text: &str) -> Result<Option<Duration>, UnitError> {
         return Ok(None);
     }
     if trimmed.bytes().all(|b| b.is_ascii_digit()) && !trimmed.is_empty() {
-        return refuse(format!("{shown} has no unit (days, h, m or s)"), format!("{trimmed} days"));
+        return refuse(format!("{shown} has no unit (weeks, days, h, m or s)"), format!("{trimmed} days"));
     }
     let span = trimmed.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     match span.ok() {
@@ -131,8 +131,21 @@ pub fn age(text: &str) -> Result<Option<Duration>, UnitError> {
             refuse(format!("{shown} is no time at all (never is \"off\")"), "30 days")
         }
         Some(age) => Ok(Duration::try_from(age).ok()),
-        None => refuse(format!("{shown} is not an age in days, hours, minutes and seconds"), "30 days"),
+        None => {
+            refuse(format!("{shown} is not an age in weeks, days, hours, minutes and seconds"), "30 days")
+        }
     }
+}
+
+/// An age in the largest unit that says it without a fraction.
+#[must_use]
+pub fn age_in_words(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (number, unit) = [(86_400, " days"), (3_600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(factor, _)| seconds >= *factor && seconds % factor == 0)
+        .map_or((seconds, "s"), |(factor, unit)| (seconds / factor, unit));
+    if (number, unit) == (1, " days") { "1 day".to_owned() } else { format!("{number}{unit}") }
 }
 
 #[cfg(test)]
@@ -228,6 +241,17 @@ mod tests {
             [("30", "30 days"), ("-1d", "30 days"), ("0s", "30 days"), ("1 month", "30 days")]
         {
             assert_eq!(age(text).map_err(|e| e.instead), Err(instead.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_shown_as_it_may_be_written() {
+        for (text, shown) in
+            [("2 weeks", "14 days"), ("1 day", "1 day"), ("36h", "36h"), ("90m", "90m"), ("61s", "61s")]
+        {
+            let read = age(text).unwrap().unwrap();
+            assert_eq!(age_in_words(read), shown);
+            assert_eq!(age(shown), Ok(Some(read)), "{shown}");
         }
     }
 

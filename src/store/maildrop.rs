@@ -131,8 +131,7 @@ impl Leases {
         }
     }
 
-    /// Waits until a mailbox is free that a sweep could not have, or returns at once if one was since the last
-    /// time.
+    /// Waits until a mailbox is free that a sweep could not have; one that was since the last time counts.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }

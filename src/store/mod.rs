@@ -24,6 +24,7 @@ mod lookups;
 pub mod maildrop;
 pub mod open;
 pub mod outcome;
+pub mod owner;
 pub mod reader;
 pub mod retention;
 mod route;

@@ -2,12 +2,13 @@
 
 use super::accounts::Mode;
 use super::outcome::Error;
+use super::owner::{open_or_make, whose};
 use super::retention::Rules;
 use super::sqlite::Sqlite;
 use crate::mail::address::Domain;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -53,8 +54,11 @@ pub enum Tenure {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The data directory cannot be made or used.
-    #[error("data_dir {dir}: {doing} failed: {error}; it must be on a file system of this machine that the \
-             server may write to", dir = dir.display())]
+    #[error(
+        "data_dir {dir}: {doing} failed: {error}; {advice}",
+        dir = dir.display(),
+        advice = advice(dir, error)
+    )]
     Directory {
         /// The data directory.
         dir: PathBuf,
@@ -143,13 +147,20 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What is to be said of a file that is not the database of a data directory, or is looked at as any other.
+    /// What is to be said of a file that was named for itself and not found in a data directory.
     pub(super) fn of_a_file(self) -> OpenError {
         match self {
             OpenError::NotOurs { file, reason } => OpenError::NoDatabase { file, reason },
             other => other,
         }
     }
+}
+
+fn advice(dir: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return whose(dir);
+    }
+    "it must be on a file system of this machine that the server may write to".to_owned()
 }
 
 /// Opens the engine and takes what the tenure asks for.
@@ -248,8 +259,7 @@ pub(super) struct Tenancy {
 impl Tenancy {
     async fn server(dir: &Path) -> Result<Tenancy, OpenError> {
         let path = dir.join(LOCK_FILE);
-        let opened =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let opened = open_or_make(&path, OpenOptions::new().read(true).write(true));
         let mut file = opened.map_err(|error| trouble(dir, "making its lock file", error))?;
         let mut tries = LOCK_TRIES;
         while let Err(error) = file.try_lock() {

@@ -53,8 +53,8 @@ impl Rules {
     }
 }
 
-/// Starts the task that sweeps: at once, after commits, when a session ends that a sweep has met, and from time
-/// to time. It ends with the store.
+/// Starts the task that sweeps: at once, after commits, when a session ends that a sweep has met, and from
+/// time to time. It ends with the store.
 pub(super) fn start(store: &Arc<Inner>, commits: watch::Receiver<u64>) {
     tokio::spawn(run(Arc::downgrade(store), store.rules, store.stop.clone(), commits));
 }

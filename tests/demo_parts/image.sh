@@ -20,6 +20,8 @@ holds "it has $octets octets, as README.md says"
     "10001:10001 SIGTERM map[/data:{}]" ] || die "user, signal or volume of the image are others"
 [ "$(of_image '{{index .Config.Labels "org.opencontainers.image.licenses"}}')" = "MIT OR Apache-2.0" ] ||
     die "the image has no labels"
+date -d "$(of_image '{{index .Config.Labels "org.opencontainers.image.created"}}')" >/dev/null ||
+    die "the image does not say when it was made"
 docker create --name "$tag-one" "$DEMO_IMAGE" >/dev/null
 docker export "$tag-one" | tar -tf - | grep -v '/$' | sort >"$work/files"
 docker rm -v "$tag-one" >/dev/null

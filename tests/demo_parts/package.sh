@@ -30,6 +30,8 @@ install_package
 [ "$(in_host systemctl is-active pillarbox.service || true)" = inactive ] || die "started unasked"
 [ "$(in_host stat -c '%a %U:%G' /etc/pillarbox/pillarbox.toml)" = "640 root:pillarbox" ] || die "wrong mode"
 [ "$(in_host stat -c '%a %U:%G' /var/lib/pillarbox)" = "700 pillarbox:pillarbox" ] || die "wrong mode"
+[ "$(in_host systemctl is-enabled pillarbox-backup.timer || true)" = disabled ] || die "a timer is enabled unasked"
+in_host test -s /usr/share/doc/pillarbox/docs/keep.md || die "README.md of the package links to nothing"
 ! in_host systemctl start pillarbox 2>/dev/null || die "it starts without a domain"
 in_host journalctl -q --no-pager -u pillarbox >"$work/journal"
 tells "$work/journal" 'accounts.domains: is empty'
@@ -51,6 +53,13 @@ bob 1 >"$work/bob.before"
 tells "$work/bob.before" "through port 25"
 [ "$(in_host systemctl show -P User pillarbox)" = pillarbox ] || die "it runs as another user"
 in_host systemctl reload pillarbox || die "it cannot be reloaded"
+in_host systemctl start pillarbox-backup || die "no backup can be made"
+in_host systemctl stop pillarbox
+in_host sh -c 'mkdir /var/lib/pillarbox/before && mv /var/lib/pillarbox/pillarbox.* /var/lib/pillarbox/before/ &&
+    pillarbox restore /var/lib/pillarbox-backup/pillarbox-*.db' || die "the backup cannot be restored"
+in_host systemctl start pillarbox
+bob 1 | cmp "$work/bob.before" || die "the mail changed over a backup and its restore"
+holds "the timer's backup, restored by root, is the mail of the server again"
 in_host systemctl stop pillarbox
 in_host systemctl enable --now pillarbox-smtp.socket 2>/dev/null
 # The first connection starts the server.

@@ -5,6 +5,8 @@ for page in target/pages/man1/*.1 target/pages/man5/*.5; do
     LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings=w -l "$page" >"$work/page" 2>"$work/warnings"
     [ ! -s "$work/warnings" ] || { cat "$work/warnings" >&2; die "$page has faults"; }
     [ -s "$work/page" ] || die "$page is empty"
+    mandoc -T lint -W warning "$page" >"$work/warnings" || { cat "$work/warnings" >&2; die "$page has faults"; }
+    ! grep -nE ' $' "$page" >&2 || die "$page has blanks at the end of a line"
 done
 "$pillarbox" --help | sed -nE '/^Commands:/,/^$/ s/^  ([a-z]+) .*/\1/p' | grep -v help >"$work/commands"
 while read -r command; do

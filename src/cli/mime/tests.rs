@@ -37,7 +37,8 @@ fn without_a_date_the_time_of_arrival_counts() {
 
 #[test]
 fn a_message_without_a_header_or_without_anything_is_shown_empty() {
-    assert_eq!(whole(""), Digest::default());
+    let empty = Digest { text: Some(String::new()), attachments: Some(Vec::new()), ..Digest::default() };
+    assert_eq!(whole(""), empty);
     let digest = whole(&format!("{TRACE}\nonly text\n"));
     assert_eq!((digest.from, digest.subject), (None, None));
     assert_eq!(digest.text.as_deref(), Some("only text\r\n"));
@@ -208,4 +209,13 @@ fn base64(octets: &[u8]) -> String {
         }
     }
     out
+}
+
+#[test]
+fn what_has_no_header_has_no_attachments_and_some_text_if_only_an_empty_one() {
+    for raw in [&b""[..], b"\r\n", b"just text", &[0xff; 1000]] {
+        assert_eq!(digest(raw.to_vec(), Extent::Beginning).attachments, Some(Vec::new()), "{raw:?}");
+        let whole = digest(raw.to_vec(), Extent::Whole);
+        assert!(whole.text.is_some() && whole.attachments == Some(Vec::new()), "{raw:?}");
+    }
 }

@@ -39,15 +39,18 @@ enum Part {
 /// [`Failure`] when memory cannot be written to, which does not happen.
 pub(super) fn page() -> Result<Vec<u8>, Failure> {
     let mut roff = Roff::new();
-    roff.control("TH", ["pillarbox.toml", "5", "", super::VERSION, "Pillarbox"]);
+    roff.control("TH", ["pillarbox.toml", "5", super::RELEASED, super::VERSION, "Pillarbox"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman("pillarbox.toml - configuration of the mail server pillarbox")]);
     roff.control("SH", ["DESCRIPTION"]);
     let mut in_keys = false;
-    for part in parts(SAMPLE) {
+    for (place, part) in parts(SAMPLE).into_iter().enumerate() {
         if !in_keys && !matches!(part, Part::Preface(_)) {
             in_keys = true;
             roff.control("SH", ["KEYS"]);
+        }
+        if place > 0 && matches!(part, Part::Preface(_)) {
+            roff.control("PP", []);
         }
         tell(&mut roff, part);
     }
@@ -69,7 +72,6 @@ pub(super) fn page() -> Result<Vec<u8>, Failure> {
 fn tell(roff: &mut Roff, part: Part) {
     match part {
         Part::Preface(text) => {
-            roff.control("PP", []);
             roff.text([roman(text)]);
         }
         Part::Table { name, about } => {

@@ -5,9 +5,10 @@
 //! asking costs a trip to a thread. The length of an open file costs one system call.
 
 use crate::store::engine::Generation;
+use crate::store::owner::open_or_make;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The file, beside the database.
@@ -49,5 +50,5 @@ impl Changes {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    open_or_make(path, OpenOptions::new().append(true))
 }

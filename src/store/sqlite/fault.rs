@@ -25,7 +25,8 @@ const IOERR_FSYNC: i32 = IOERR | (4 << 8);
 const IOERR_DIR_FSYNC: i32 = IOERR | (5 << 8);
 const IOERR_NOMEM: i32 = IOERR | (12 << 8);
 const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
-const READONLY_DBMOVED: i32 = 8 | (4 << 8);
+const READONLY: i32 = 8;
+const READONLY_DBMOVED: i32 = READONLY | (4 << 8);
 
 /// The extended result code of SQLite, if it was SQLite that refused.
 pub(super) fn code(error: &sqlx::Error) -> Option<i32> {
@@ -40,6 +41,11 @@ pub(super) fn is_not_a_database(error: &sqlx::Error) -> bool {
 /// Whether the database is damaged where it was asked.
 pub(super) fn is_corrupt(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code & 0xff == CORRUPT)
+}
+
+/// Whether a file could not be opened, or not for writing: often a matter of permissions.
+pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| matches!(code & 0xff, CANTOPEN | READONLY))
 }
 
 /// Judges errors; knows the data directory, to ask it whether it is full.

@@ -11,6 +11,7 @@ use super::{DATABASE_FILE, PAGE_OCTETS, READERS, Sqlite};
 use crate::mail::ids::Era;
 use crate::mail::secret::Secret;
 use crate::store::open::{OpenError, Options, Tenure};
+use crate::store::owner;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqlitePool};
@@ -91,6 +92,11 @@ pub(super) fn refusal(file: &Path, error: &sqlx::Error) -> OpenError {
     if fault::is_not_a_database(error) {
         let reason = "it is not an SQLite file, or it is damaged".to_owned();
         return OpenError::NotOurs { file: file.to_owned(), reason };
+    }
+    if fault::is_out_of_reach(error)
+        && let Some(reason) = owner::obstacle(file)
+    {
+        return OpenError::Database { file: file.to_owned(), reason };
     }
     let said = error.as_database_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
     let reason = if fault::is_corrupt(error) { format!("it is damaged ({said})") } else { said };
@@ -244,10 +250,13 @@ async fn set(connection: &mut SqliteConnection, file: &Path, role: Role) -> Resu
     Ok(())
 }
 
-/// Makes the database file with mode 0600 whatever the umask; SQLite gives the WAL the same.
+/// Makes the database file with mode 0600 whatever the umask; SQLite gives the WAL the same mode and owner.
 pub(super) fn create(file: &Path) -> io::Result<()> {
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => Ok(()),
+        Ok(made) => {
+            owner::hand_over(&made, file);
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

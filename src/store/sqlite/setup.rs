@@ -108,7 +108,8 @@ pub(super) async fn migrate(
     }
     // A new database has the schema of its program, which is no news.
     if found > 0 && found < known {
-        tracing::info!(file = %file.display(), from = found, version = known, "the database has a new schema");
+        let file = file.display();
+        tracing::info!(%file, from = found, version = known, "the database has a new schema");
     }
     Ok(())
 }

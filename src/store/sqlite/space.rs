@@ -5,8 +5,8 @@
 //! of zeros, the reserve, is given up when a deletion meets a disk that others have filled.
 
 use super::fault;
+use crate::store::owner::open_or_make;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,8 +106,7 @@ impl Space {
 
     fn make(&self) -> io::Result<()> {
         let path = self.dir.join(RESERVE_FILE);
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = open_or_make(&path, std::fs::OpenOptions::new().write(true).truncate(true))?;
         let zeros = [0; 64 * 1024];
         for _ in 0..RESERVE_OCTETS / zeros.len() as u64 {
             file.write_all(&zeros)?;

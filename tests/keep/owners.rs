@@ -1,0 +1,89 @@
+//! Commands of root in the data directory of somebody else, and of somebody in that of root. Root alone can
+//! try it.
+
+use super::support::Home;
+use super::{BOB, fail};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+/// Nobody, on every Linux.
+const OTHER: u32 = 65_534;
+
+fn owners(dir: &Path) -> Vec<(String, u32, u32)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let owner = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        (entry.file_name().to_string_lossy().into_owned(), metadata.uid(), metadata.gid())
+    };
+    entries.map(owner).collect()
+}
+
+#[test]
+fn what_root_makes_in_the_data_directory_of_the_server_is_the_servers() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new(&[]);
+    for (name, command) in [
+        ("account", &["account", "add", BOB, "--password-stdin"][..]),
+        ("restore", &["restore", "b.db"]),
+        ("tls", &["tls", "dev"]),
+    ] {
+        let dir = home.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        chown(&dir, Some(OTHER), Some(OTHER)).unwrap();
+        home.succeed(&[&["--data-dir", name], command].concat(), "secret");
+        let found = owners(&dir);
+        assert!(
+            !found.is_empty() && found.iter().all(|(_, uid, gid)| (*uid, *gid) == (OTHER, OTHER)),
+            "{found:?}"
+        );
+        if name == "account" {
+            home.succeed(&["--data-dir", name, "backup", "b.db"], "");
+            // The backup is in a directory of root's own.
+            assert_eq!(fs::metadata(home.path().join("b.db")).unwrap().uid(), 0);
+        }
+    }
+    let served = Home::new(&[]);
+    fs::create_dir(served.data_dir()).unwrap();
+    chown(served.data_dir(), Some(OTHER), Some(OTHER)).unwrap();
+    let server = served.serve();
+    let found = owners(served.data_dir());
+    assert!(found.len() > 3 && found.iter().all(|(_, uid, _)| *uid == OTHER), "{found:?}");
+    drop(server);
+}
+
+#[test]
+fn whoever_may_not_open_a_database_is_told_whose_it_is() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new(&[]);
+    home.succeed(&["account", "add", BOB, "--password-stdin"], "secret");
+    for dir in [home.path(), home.data_dir()] {
+        fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    }
+    if home.command(&["--version"]).uid(OTHER).gid(OTHER).output().is_err() {
+        // The program itself lies where nobody else gets.
+        return;
+    }
+    let told = |arguments: &[&str]| {
+        let output = home.command(arguments).uid(OTHER).gid(OTHER).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for arguments in [&["account", "list"][..], &["verify"]] {
+        let told = told(arguments);
+        let file = home.data_dir().join("pillarbox.db");
+        assert!(
+            told.contains(&format!("{}: permission denied; it belongs to root", file.display())),
+            "{told}"
+        );
+    }
+    let told = told(&["serve"]);
+    assert!(told.contains("Permission denied (os error 13); it belongs to root"), "{told}");
+    // Root can do all of it, and is told nothing of the kind.
+    assert!(fail(&home, &["restore", "nothing"]).contains("cannot be looked at"));
+}

@@ -91,7 +91,7 @@ async fn to_target(
     let entries = listing.entries();
     match target {
         Target::StandardOutput => {
-            // Whoever reads it may let us wait, and nothing is to be taken away: a signal ends this where it is.
+            // Whoever reads may let us wait, and nothing is to be taken away: a signal ends this where it is.
             let mut export = Export { store, bar, tally, stop: &CancellationToken::new() };
             export.write(entries, out.writer(), &Failure::from).await.map(drop)
         }

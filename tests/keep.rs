@@ -231,13 +231,14 @@ fn a_file_that_is_no_backup_is_told_to_be_none() {
     fs::write(home.path().join("empty"), "").unwrap();
     fs::create_dir(home.path().join("directory")).unwrap();
     for (name, reason) in [
-        ("text", "text is not a Pillarbox database: it is not an SQLite file, or it is damaged\n"),
-        ("empty", "empty is not a Pillarbox database: it is empty\n"),
-        ("directory", "directory is a directory, and no database\n"),
-        ("nothing", "nothing cannot be looked at: No such file or directory (os error 2)\n"),
+        ("text", "text is not a Pillarbox database: it is not an SQLite file, or it is damaged"),
+        ("empty", "empty is not a Pillarbox database: it is empty"),
+        ("directory", "directory is a directory, and no database"),
+        ("nothing", "nothing cannot be looked at: No such file or directory (os error 2)"),
     ] {
         for command in ["verify", "restore"] {
-            assert_eq!(fail(&home, &[command, name]), format!("pillarbox: {reason}"));
+            let told = fail(&home, &[command, name]);
+            assert!(told.starts_with(&format!("pillarbox: {reason}")) && told.lines().count() == 1, "{told}");
         }
     }
 }

@@ -58,8 +58,24 @@ pub(super) struct Checked<'f> {
     pub(super) name: &'f Path,
 }
 
+impl Checked<'_> {
+    /// The same as [`check`], for a command that goes on only with a database that is whole; `left` says what
+    /// comes of it otherwise.
+    pub(super) async fn or_else(
+        &self,
+        left: &str,
+        out: &mut Output,
+        stop: &CancellationToken,
+    ) -> Result<Summary, Failure> {
+        check(self, out, stop).await.map_err(|failure| match failure {
+            Failure::Reason(reason) => Failure::Reason(format!("{reason}; {left}")),
+            other => other,
+        })
+    }
+}
+
 /// Checks a database and tells what is wrong; the summary when nothing is.
-pub(super) async fn check(
+async fn check(
     checked: &Checked<'_>,
     out: &mut Output,
     stop: &CancellationToken,

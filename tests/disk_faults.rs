@@ -88,6 +88,33 @@ fn attempt(server: &Server, to: &str, message: &[u8]) -> Reply {
 }
 
 #[test]
+fn a_copy_that_finds_no_room_leaves_nothing_and_names_the_file_that_was_asked_for() {
+    let home = Home::new(&[]);
+    let server = home.serve();
+    assert_eq!(attempt(&server, BOB, &corpus::of_octets(4 << 20).message).code, 250);
+    home.succeed(&["backup", "whole.db"], "");
+    let disk = SmallDisk::mount(&home, "2m");
+    let target = |name: &str| disk.path.join(name).display().to_string();
+    for arguments in [
+        &["backup", &target("b.db")][..],
+        &["export", BOB, "--mbox", &target("b.mbox")],
+        &["export", BOB, "--eml", &target("eml")],
+        &["--data-dir", &target("data"), "restore", "whole.db"],
+    ] {
+        let output = home.run(arguments, "");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert!(told.contains(" cannot be written: ") && !told.contains(".part-"), "{told}");
+    }
+    let below = |dir: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(disk.path.join(dir)).expect("a directory");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!((below("eml"), below("data")), (Vec::new(), vec!["pillarbox.lock".to_owned()]));
+    assert_eq!(below("").len(), 2);
+}
+
+#[test]
 fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
     let mut home = Home::new(&[]);
     let disk = SmallDisk::mount(&home, "48m");

@@ -6,7 +6,7 @@ use super::open::{database_exists, runtime};
 use super::output::{Failure, Output};
 use super::part::{COMPANIONS, Existing, Part, directory, may_be_made, unwritten, with_suffix};
 use super::progress;
-use super::verify::{Checked, check, contents, exists};
+use super::verify::{Checked, contents, exists};
 use crate::config::Config;
 use crate::store::copies::{self, Summary};
 use crate::store::open::OpenError;
@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How much the system should prefer others, such as a server that runs.
 const NICENESS: i32 = 10;
+/// What comes of a command that did not get to its end.
+const NO_BACKUP: &str = "no backup was made";
+const NOT_RESTORED: &str = "nothing was restored";
 
 /// Writes the database of the configuration into `file`.
 ///
@@ -45,7 +48,7 @@ pub fn back_up(config: &Config, file: &Path, existing: Existing, out: &mut Outpu
     be_nice();
     let summary = runtime()?.block_on(heeding(async |stop| {
         let made = make_backup(&database, file, existing, out, stop).await;
-        made.map_err(|failure| or_interrupted(stop, failure, "no backup was made"))
+        made.map_err(|failure| or_interrupted(stop, failure, NO_BACKUP))
     }))?;
     let made = contents(&summary);
     out.line(format_args!("backed up {made} to {}, which is whole and synced", file.display()))
@@ -61,8 +64,8 @@ async fn make_backup(
     let part = Part::beside(file)?;
     copy(database, &part, "copying", stop).await?;
     part.sync()?;
-    let checked = Checked { file: part.path(), name: database };
-    let summary = check(&checked, out, stop).await?;
+    let copied = Checked { file: part.path(), name: database };
+    let summary = copied.or_else(NO_BACKUP, out, stop).await?;
     go_on(stop)?;
     part.put(existing)?;
     Ok(summary)
@@ -76,7 +79,7 @@ pub fn restore(config: &Config, file: &Path, out: &mut Output) -> Result<(), Fai
     exists(file)?;
     let summary = runtime()?.block_on(heeding(async |stop| {
         let restored = restore_into(&config.data_dir, file, out, stop).await;
-        restored.map_err(|failure| or_interrupted(stop, failure, "nothing was restored"))
+        restored.map_err(|failure| or_interrupted(stop, failure, NOT_RESTORED))
     }))?;
     let database = copies::database(&config.data_dir);
     out.line(format_args!("restored {} to {}", contents(&summary), database.display()))
@@ -100,13 +103,14 @@ async fn restore_into(
             )));
         }
     }
-    check(&Checked { file, name: file }, out, stop).await?;
+    Checked { file, name: file }.or_else(NOT_RESTORED, out, stop).await?;
     let mut part = Part::beside(&database)?;
     hand_over(part.file(), &database);
     copy(file, &part, "restoring", stop).await?;
     copies::renumber(part.path(), SystemTime::now()).await.map_err(|error| named(error, &part))?;
     part.sync()?;
-    let summary = check(&Checked { file: part.path(), name: &database }, out, stop).await?;
+    let copied = Checked { file: part.path(), name: &database };
+    let summary = copied.or_else(NOT_RESTORED, out, stop).await?;
     go_on(stop)?;
     part.put(Existing::Keep)?;
     Ok(summary)

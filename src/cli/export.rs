@@ -10,7 +10,7 @@ use super::progress;
 use super::text::counted;
 use crate::config::Config;
 use crate::mail::address::Address;
-use crate::mail::listing::Entry;
+use crate::mail::listing::{Entry, Listing};
 use crate::store::Store;
 use crate::store::outcome::Error;
 use crate::store::reader::MessageReader;
@@ -58,23 +58,7 @@ pub fn run(config: &Config, address: &Address, target: &Target, out: &mut Output
     let mut tally = Tally::default();
     with_listing(config, address, async |store, listing| {
         let bar = progress::messages("exporting", listing.entries().len() as u64);
-        let done = heeding(async |stop| {
-            let mut export = Export { store, bar: &bar, tally: &mut tally, stop };
-            let (done, left) = match target {
-                Target::Mbox(file) => (export.mbox(listing.entries(), file).await, "no file was made"),
-                Target::StandardOutput => {
-                    let done = export.write(listing.entries(), out.writer(), &Failure::from).await;
-                    (done.map(drop), "not all was written")
-                }
-                Target::Eml(dir) => {
-                    let uids = listing.entries().iter().map(|entry| listing.uid(entry).to_string());
-                    let done = export.eml(listing.entries().iter().zip(uids), dir).await;
-                    (done, "the files that were made are whole, and a second run adds the others")
-                }
-            };
-            done.map_err(|failure| or_interrupted(stop, failure, left))
-        });
-        let done = done.await;
+        let done = to_target(store, listing, target, &bar, &mut tally, out).await;
         bar.finish_and_clear();
         done
     })?;
@@ -92,6 +76,40 @@ pub fn run(config: &Config, address: &Address, target: &Target, out: &mut Output
         }
         Target::Eml(dir) => {
             out.line(format_args!("exported {written} to {}; {there} were there already", dir.display()))
+        }
+    }
+}
+
+async fn to_target(
+    store: &Store,
+    listing: &Listing,
+    target: &Target,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let entries = listing.entries();
+    match target {
+        Target::StandardOutput => {
+            // Whoever reads may let us wait, and nothing is to be taken away: a signal ends this where it is.
+            let mut export = Export { store, bar, tally, stop: &CancellationToken::new() };
+            export.write(entries, out.writer(), &Failure::from).await.map(drop)
+        }
+        Target::Mbox(file) => {
+            let work = heeding(async |stop| {
+                let done = Export { store, bar, tally, stop }.mbox(entries, file).await;
+                done.map_err(|failure| or_interrupted(stop, failure, "no file was made"))
+            });
+            work.await
+        }
+        Target::Eml(dir) => {
+            let work = heeding(async |stop| {
+                let named = entries.iter().map(|entry| (entry, listing.uid(entry).to_string()));
+                let done = Export { store, bar, tally, stop }.eml(named, dir).await;
+                let left = "the files that were made are whole, and a second run adds the others";
+                done.map_err(|failure| or_interrupted(stop, failure, left))
+            });
+            work.await
         }
     }
 }

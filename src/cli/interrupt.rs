@@ -42,27 +42,43 @@ pub(super) fn or_interrupted(stop: &CancellationToken, failure: Failure, left: &
     if stop.is_cancelled() { Failure::Reason(format!("interrupted: {left}")) } else { failure }
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
+/// Those that are heeded. What whoever started us has told us to ignore stays so: `nohup` does, and a shell
+/// does for what it runs in the background.
+struct Signals([Option<Signal>; 3]);
 
 impl Signals {
     /// From here on a signal no longer ends the process by itself.
     fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+        let ignored = ignored();
+        let listen = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            (!is_ignored).then(|| signal(kind)).transpose()
+        };
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hang_up] = kinds.map(listen);
+        Ok(Signals([interrupt?, terminate?, hang_up?]))
     }
 
     async fn next(&mut self) {
+        let [interrupt, terminate, hang_up] = &mut self.0;
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            () = one(interrupt) => {}
+            () = one(terminate) => {}
+            () = one(hang_up) => {}
         }
     }
+}
+
+async fn one(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that this process ignores, the first one in the lowest bit; none where that cannot be seen.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -1,6 +1,5 @@
 //! `pillarbox verify`: whether a database is whole. Changes nothing, and works beside a running server.
 
-use super::interrupt::{heeding, or_interrupted};
 use super::open::runtime;
 use super::output::{Failure, Output};
 use super::part::kind;
@@ -41,10 +40,9 @@ impl Listener for Teller<'_> {
 pub fn run(config: &Config, file: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let file = file.map_or_else(|| copies::database(&config.data_dir), Path::to_owned);
     exists(&file)?;
-    let summary = runtime()?.block_on(heeding(async |stop| {
-        let checked = check(&Checked { file: &file, name: &file }, out, stop).await;
-        checked.map_err(|failure| or_interrupted(stop, failure, "not all was checked"))
-    }))?;
+    // There is nothing to take away, so that a signal may end it where it is.
+    let stop = CancellationToken::new();
+    let summary = runtime()?.block_on(check(&Checked { file: &file, name: &file }, out, &stop))?;
     let on_their_way = match summary.staged {
         0 => String::new(),
         many => format!(", {many} more on their way in"),
@@ -60,8 +58,24 @@ pub(super) struct Checked<'f> {
     pub(super) name: &'f Path,
 }
 
+impl Checked<'_> {
+    /// The same as [`check`], for a command that goes on only with a database that is whole; `left` says what
+    /// comes of it otherwise.
+    pub(super) async fn or_else(
+        &self,
+        left: &str,
+        out: &mut Output,
+        stop: &CancellationToken,
+    ) -> Result<Summary, Failure> {
+        check(self, out, stop).await.map_err(|failure| match failure {
+            Failure::Reason(reason) => Failure::Reason(format!("{reason}; {left}")),
+            other => other,
+        })
+    }
+}
+
 /// Checks a database and tells what is wrong; the summary when nothing is.
-pub(super) async fn check(
+async fn check(
     checked: &Checked<'_>,
     out: &mut Output,
     stop: &CancellationToken,
@@ -97,5 +111,5 @@ pub(super) fn contents(summary: &Summary) -> String {
     let Summary { mailboxes, messages, octets, .. } = summary;
     let messages = counted(*messages, "message", "messages");
     let mailboxes = counted(*mailboxes, "mailbox", "mailboxes");
-    format!("{messages} in {mailboxes}, {}", Size::Octets(*octets))
+    format!("{messages} in {mailboxes} ({})", Size::Octets(*octets))
 }

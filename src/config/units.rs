@@ -143,7 +143,7 @@ pub fn age_in_words(age: Duration) -> String {
     let seconds = age.as_secs();
     let (number, unit) = [(86_400, " days"), (3_600, "h"), (60, "m")]
         .into_iter()
-        .find(|(factor, _)| seconds >= *factor && seconds % factor == 0)
+        .find(|(factor, _)| seconds >= *factor && seconds.is_multiple_of(*factor))
         .map_or((seconds, "s"), |(factor, unit)| (seconds / factor, unit));
     if (number, unit) == (1, " days") { "1 day".to_owned() } else { format!("{number}{unit}") }
 }

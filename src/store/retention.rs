@@ -291,7 +291,10 @@ impl Sweeper {
                 lot.holds.push(hold);
             }
             None => {
-                let since = *self.spared.entry(mailbox.clone()).or_insert(now);
+                let since = *self.spared.entry(mailbox.clone()).or_insert_with(|| {
+                    tracing::debug!("retention spares a mailbox that a session has open");
+                    now
+                });
                 if now.duration_since(since) < self.spared_max {
                     return false;
                 }

@@ -371,8 +371,8 @@ def peak(work):
 def rest(work):
     server = work.bench.open_pillarbox() if work.server.name == "pillarbox" else work.server
     server.restart()
-    # What the start has found to do, retention among it, is done by then, and its memory given back.
-    time.sleep(8)
+    # What the start has found to do, retention among it, is done by then.
+    time.sleep(3)
     pss, rss = server.memory()
     work.notes["rss_mib"] = round(rss / KIB, 1)
     return {"rest": pss / KIB}

@@ -200,8 +200,6 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>>;
     /// House work between commits, off their path. Called after each.
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>>;
-    /// Gives back memory that only work needs. Called when nothing was committed for a while.
-    fn rest(&self) -> BoxFuture<'_, ()>;
     /// The last house work; nothing is asked of the engine afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -279,17 +279,12 @@ async fn house_work(
     mut commits: watch::Receiver<u64>,
     stop: CancellationToken,
 ) {
-    let mut has_worked = false;
-    while let Some(looked @ (Ok(Ok(())) | Err(_))) =
+    while let Some(Ok(Ok(())) | Err(_)) =
         stop.run_until_cancelled(timeout(LOOK_EVERY, commits.changed())).await
     {
         if let Err(error) = health.noted(engine.tidy().await) {
             tracing::warn!(%error, "house work on the database failed");
         }
-        if looked.is_err() && has_worked {
-            engine.rest().await;
-        }
-        has_worked = looked.is_ok();
     }
 }
 

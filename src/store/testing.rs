@@ -249,10 +249,6 @@ impl Engine for Faulty {
         self.engine.tidy()
     }
 
-    fn rest(&self) -> BoxFuture<'_, ()> {
-        self.engine.rest()
-    }
-
     fn close(&self) -> BoxFuture<'_, ()> {
         self.engine.close()
     }

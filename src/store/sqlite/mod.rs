@@ -137,10 +137,6 @@ impl Engine for Sqlite {
         Box::pin(tidy::tidy(self))
     }
 
-    fn rest(&self) -> BoxFuture<'_, ()> {
-        Box::pin(tidy::rest(self))
-    }
-
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(tidy::close(self))
     }

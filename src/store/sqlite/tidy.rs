@@ -112,24 +112,6 @@ async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, sql: &'static st
     }
 }
 
-/// Empties the page caches: what a rush has filled is not needed while nothing happens.
-pub(super) async fn rest(sqlite: &Sqlite) {
-    // In the order in which others take them.
-    let mut writing = sqlite.writing.lock().await;
-    let mut checkpoints = match &sqlite.checkpoints {
-        Some(checkpoints) => Some(checkpoints.connection.lock().await),
-        None => None,
-    };
-    let mut readers: Vec<_> = std::iter::from_fn(|| sqlite.readers.try_acquire()).collect();
-    let checkpoints = checkpoints.iter_mut().filter_map(|guard| guard.as_mut());
-    let readers = readers.iter_mut().map(|reader| &mut **reader);
-    for connection in writing.connections().chain(checkpoints).chain(readers) {
-        if let Err(error) = sqlx::raw_sql("PRAGMA shrink_memory").execute(connection).await {
-            tracing::debug!(%error, "a page cache could not be emptied");
-        }
-    }
-}
-
 /// The end: the WAL goes into the database and the connections are closed. Whoever closes the last
 /// one, here or in another process, removes the WAL.
 pub(super) async fn close(sqlite: &Sqlite) {

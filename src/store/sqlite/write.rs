@@ -61,11 +61,6 @@ impl Writing {
         Ok(())
     }
 
-    /// All that there are.
-    pub(super) fn connections(&mut self) -> impl Iterator<Item = &mut SqliteConnection> {
-        self.slices.iter_mut().chain(&mut self.connection)
-    }
-
     /// Takes the connections away: no change is made any more.
     pub(super) fn end(&mut self) -> impl Iterator<Item = SqliteConnection> + use<> {
         self.slices.take().into_iter().chain(self.connection.take())

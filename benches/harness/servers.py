@@ -160,6 +160,8 @@ class Pillarbox(Server):
             file.write(f'hostname = "pillarbox.{DOMAIN}"\ndata_dir = "{self.data}"\n'
                        f'[listen]\nsmtp = ["{self.smtp}"]\npop3 = ["{self.pop3}"]\nlmtp = ["{self.lmtp}"]\n'
                        f'[accounts]\nmode = "{self.mode}"\ndomains = ["{DOMAIN}"]\n'
+                       # Open mode throws mail away past 1 GiB, which is less than what is measured.
+                       f'[retention]\ntotal_size = "off"\n'
                        f'[limits]\nmessage_size = "26 MiB"\nconnections = 8192\nconnections_per_ip = 8192\n')
         if first and self.mode == "closed":
             self.add_accounts()

@@ -38,7 +38,7 @@ fn ending(folders: &[&str], ends: &[&str]) -> Vec<File> {
     found
 }
 
-/// Every text file of the tree, without what the build and the program make.
+/// Every file of the tree, one that is no text as an empty one; without what the build and the program make.
 pub(crate) fn everything() -> Vec<File> {
     below("")
 }
@@ -55,7 +55,9 @@ fn below(folder: &str) -> Vec<File> {
         if path.is_dir() {
             let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
             waiting.extend(entries.map(|entry| entry.path()));
-        } else if let Ok(text) = std::fs::read_to_string(&path) {
+        } else if let Ok(text) =
+            std::fs::read(&path).map(|octets| String::from_utf8(octets).unwrap_or_default())
+        {
             let inner = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
             found.push(File { path: inner, text });
         }

@@ -31,7 +31,8 @@ const READER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the WAL file shrinks to when it begins anew: writing over what is there costs less than making
 /// it longer.
 const WAL_KEPT_OCTETS: u64 = 16 * 1024 * 1024;
-/// The page cache of the writer. Most batches fit; the pages of a larger one go into the WAL before it is whole.
+/// The page cache of the writer. Most batches fit; the pages of a larger one go into the WAL before it is
+/// whole.
 const WRITER_CACHE_KIB: u32 = 4 * 1024;
 /// The page cache of the connection for slices, which reads nothing twice.
 const SLICES_CACHE_KIB: u32 = 1024;

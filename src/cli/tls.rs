@@ -12,12 +12,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustix::fs::OFlags;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -69,7 +71,12 @@ pub fn make(config: &Config, names: &[String], out: &mut Output) -> Result<(), F
         .mode(0o700)
         .create(&dir)
         .map_err(|error| Failure::because(format_args!("cannot make {}: {error}", dir.display())))?;
-    if is_new && let Ok(made) = fs::File::open(&dir) {
+    // A link that somebody has put there meanwhile leads to what is not ours to give away.
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    let made = fs::File::options().read(true).custom_flags(flags).open(&dir);
+    let made =
+        made.map_err(|error| Failure::because(format_args!("cannot use {}: {error}", dir.display())))?;
+    if is_new {
         hand_over(&made, &dir);
     }
     let today = Timestamp::now().to_zoned(TimeZone::UTC);

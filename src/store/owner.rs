@@ -2,7 +2,7 @@
 //! that the server, which is somebody else, can open it. And where somebody may not open what is there, whose
 //! it is.
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use rustix::process::geteuid;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,11 @@ pub(super) fn open_or_make(path: &Path, how: &OpenOptions) -> io::Result<File> {
             Ok(file)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            how.clone().create(true).mode(0o600).open(path)
+            // Whose the directory is may have put a link there, for root to follow, or a pipe to wait at.
+            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+            let file = how.clone().custom_flags(flags).open(path)?;
+            let is_file = file.metadata()?.is_file();
+            if is_file { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
         }
         Err(error) => Err(error),
     }

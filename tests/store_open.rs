@@ -259,3 +259,20 @@ async fn a_quota_counts_with_every_message_whatever_is_remembered() {
     assert_eq!(to_ann().await.unwrap(), Route::Full(name("ann")));
     store.close().await;
 }
+
+#[tokio::test]
+async fn mail_for_a_mailbox_that_an_alias_has_just_made_goes_there_and_not_to_the_catch_all() {
+    let kit = Kit::new(On::Sqlite);
+    let store = Store::open(kit.options.clone()).await.unwrap();
+    let catch_all = AliasName::CatchAll(domain("example.org"));
+    store.add_alias(&Alias { name: catch_all, targets: vec![name("all")] }).await.unwrap();
+    let team = AliasName::Address(name("team"));
+    store.add_alias(&Alias { name: team, targets: vec![name("bar")] }).await.unwrap();
+    let (bar, team) = (address("bar@example.org"), address("team@example.org"));
+    let to = |who: &str| Route::Mailboxes(vec![name(who)]);
+    assert_eq!(store.route(&bar, None).await.unwrap(), to("all"), "there is no such mailbox yet");
+    assert_eq!(store.route(&team, None).await.unwrap(), to("bar"));
+    send(&store, &["bar"], "to the team").await.unwrap();
+    assert_eq!(store.route(&bar, None).await.unwrap(), to("bar"));
+    store.close().await;
+}

@@ -4,13 +4,14 @@
 use super::interrupt::{go_on, heeding, or_interrupted};
 use super::open::{database_exists, runtime};
 use super::output::{Failure, Output};
-use super::part::{COMPANIONS, Existing, Part, directory, may_be_made, unwritten, with_suffix};
+use super::part::{Existing, Part, may_be_made, unwritten};
 use super::progress;
 use super::verify::{Checked, contents, exists};
 use crate::config::Config;
 use crate::store::copies::{self, Summary};
 use crate::store::open::OpenError;
 use crate::store::owner::hand_over;
+use crate::store::paths::{COMPANIONS, directory, with_suffix};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -76,20 +76,23 @@ impl Tally {
         let imported = counted(imported, "message", "messages");
         let mut told = format!("imported {imported} into {mailbox}");
         if empty > 0 {
-            let were = if empty == 1 { "was" } else { "were" };
-            told = format!("{told}; {empty} without an octet {were} left out");
+            let empty = counted(empty, "without an octet was", "without an octet were");
+            told = format!("{told}; {empty} left out");
         }
         match done {
             Ok(()) if too_large == 0 => out.line(told),
             Ok(()) => {
-                let were = if too_large == 1 { "was" } else { "were" };
-                let left_out = format!("{too_large} larger than limits.message_size {were} left out");
-                Err(Failure::Reason(format!("{told}; {left_out}")))
+                let too_large = counted(
+                    too_large,
+                    "larger than limits.message_size was",
+                    "larger than limits.message_size were",
+                );
+                Err(Failure::Reason(format!("{told}; {too_large} left out")))
             }
             Err(Failure::Reason(reason)) => {
-                let were = if self.imported == 1 { "was" } else { "were" };
-                let again = format!("{imported} {were} imported before, and would be imported again");
-                Err(Failure::Reason(format!("{reason}; {again}")))
+                let imported = counted(self.imported, "message was", "messages were");
+                let again = "imported before, and would be imported again";
+                Err(Failure::Reason(format!("{reason}; {imported} {again}")))
             }
             Err(other) => Err(other),
         }

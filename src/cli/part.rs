@@ -2,14 +2,12 @@
 //! whole. Whatever happens meanwhile, a file of that name is whole, and nothing else is left.
 
 use super::output::Failure;
+use crate::store::paths::{COMPANIONS, directory, with_suffix};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-
-/// What SQLite puts beside a database while it writes to it.
-pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,20 +127,6 @@ pub(super) fn kind(of: std::fs::FileType) -> &'static str {
         "a socket"
     } else {
         "a device"
-    }
-}
-
-pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// The directory that a file is in, or will be.
-pub(super) fn directory(file: &Path) -> &Path {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 

@@ -7,6 +7,7 @@ use super::output::{Failure, Output};
 use crate::config::Config;
 use crate::mail::address::Domain;
 use crate::store::owner::hand_over;
+use crate::store::paths::directory;
 use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -19,8 +20,7 @@ use std::fmt::Display;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// How long a certificate may be valid so that all systems take it.
@@ -64,21 +64,8 @@ enum Age {
 /// [`Failure`] when a file cannot be read or written.
 pub fn make(config: &Config, names: &[String], out: &mut Output) -> Result<(), Failure> {
     let dir = std::path::absolute(config.data_dir.join("tls")).map_err(Failure::because)?;
-    let is_new = !dir.exists();
-    // The data directory itself, too, is for nobody else.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
+    make_directory(&dir)
         .map_err(|error| Failure::because(format_args!("cannot make {}: {error}", dir.display())))?;
-    // A link that somebody has put there meanwhile leads to what is not ours to give away.
-    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
-    let made = fs::File::options().read(true).custom_flags(flags).open(&dir);
-    let made =
-        made.map_err(|error| Failure::because(format_args!("cannot use {}: {error}", dir.display())))?;
-    if is_new {
-        hand_over(&made, &dir);
-    }
     let today = Timestamp::now().to_zoned(TimeZone::UTC);
     let all = all_names(config, names);
     let authority = authority(&dir, &today, &all)?;
@@ -89,6 +76,23 @@ pub fn make(config: &Config, names: &[String], out: &mut Output) -> Result<(), F
     // The whole chain: clients that trust the authority do not need it, those that show it do.
     write(&certificate_file, &format!("{certificate}{}", authority.pem), PUBLIC)?;
     tell(out, &authority, &all, &ends, &dir)
+}
+
+/// Makes the directory if there is none; it and the data directory are for nobody else.
+fn make_directory(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(dir))?;
+    let is_new = match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    // A link that the owner of the data directory has put there leads to what is not ours to use or to give.
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    let made = fs::File::options().read(true).custom_flags(flags).open(dir)?;
+    if is_new {
+        hand_over(&made, dir);
+    }
+    Ok(())
 }
 
 /// The names of the certificate, each once.
@@ -203,8 +207,7 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 /// Writes a file whole or not at all; a server that watches it never sees a part.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let place = || -> std::io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory(path))?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         hand_over(file.as_file(), path);

@@ -4,7 +4,6 @@
 //! and the [`QueueId`] of the transaction that brought it, which stands in the `250`, in the
 //! `Received:` line and in the log.
 
-use super::digits::put_hexadecimal;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -42,12 +41,25 @@ impl Uid {
         Uid { era, id }
     }
 
-    /// Writes it as it is displayed.
+    /// Writes it as it is displayed, in a fraction of the time: a list has one a line.
     pub fn put(self, out: &mut BytesMut) {
         put_hexadecimal(u64::from(self.era.0), 8, out);
         out.put_u8(b'.');
         put_hexadecimal(self.id.0.cast_unsigned(), 1, out);
     }
+}
+
+/// Writes a number with `least` digits at least, of 16 at most.
+fn put_hexadecimal(number: u64, least: usize, out: &mut BytesMut) {
+    const DIGITS_MAX: usize = 16;
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest % 16) as usize];
+        rest /= 16;
+    }
+    let zeros = number.leading_zeros() as usize / 4;
+    out.put_slice(&digits[zeros.min(DIGITS_MAX.saturating_sub(least))..]);
 }
 
 impl fmt::Display for Uid {
@@ -117,6 +129,7 @@ impl fmt::Display for QueueId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn message_numbers_are_decimal_digits_and_start_at_one() {
@@ -143,9 +156,16 @@ mod tests {
     fn a_unique_id_has_a_separator_and_fits_rfc_1939() {
         let text = Uid::new(Era(0x1f), MessageId(i64::MAX)).to_string();
         assert_eq!(text, "0000001f.7fffffffffffffff");
-        let mut put = BytesMut::new();
-        Uid::new(Era(0x1f), MessageId(i64::MAX)).put(&mut put);
-        assert_eq!(put, text);
         assert!(text.len() <= 70 && text.bytes().all(|b| (0x21..=0x7e).contains(&b)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_unique_id_is_put_as_it_is_displayed(era: u32, id in 0..i64::MAX, shift in 0..63_u32) {
+            let uid = Uid::new(Era(era >> (shift / 2)), MessageId(id >> shift));
+            let mut put = BytesMut::new();
+            uid.put(&mut put);
+            prop_assert_eq!(put, uid.to_string());
+        }
     }
 }

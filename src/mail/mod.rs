@@ -5,7 +5,6 @@
 
 pub mod address;
 pub mod body;
-pub mod digits;
 pub mod envelope;
 pub mod ids;
 pub mod listing;

@@ -2,7 +2,6 @@
 //! hundred thousand messages never stands in a buffer.
 
 use super::marks::Marks;
-use crate::mail::digits::put_decimal;
 use bytes::{BufMut, BytesMut};
 
 /// A page ends with the line that takes it past this many octets.
@@ -46,12 +45,13 @@ impl Pages {
     pub fn write(&mut self, marks: &Marks, out: &mut BytesMut) -> Progress {
         let full = out.len() + PAGE_OCTETS;
         out.reserve(PAGE_OCTETS + LINE_OCTETS);
+        let mut digits = itoa::Buffer::new();
         while let Some((number, entry)) = marks.at_or_after(self.next) {
             self.next = number.index() + 1;
-            put_decimal(number.index() as u64 + 1, out);
+            out.put_slice(digits.format(number.index() + 1).as_bytes());
             out.put_u8(b' ');
             match self.column {
-                Column::Octets => put_decimal(entry.octets, out),
+                Column::Octets => out.put_slice(digits.format(entry.octets).as_bytes()),
                 Column::Uid => marks.uid(entry).put(out),
             }
             out.put_slice(b"\r\n");

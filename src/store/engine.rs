@@ -150,7 +150,7 @@ pub(in crate::store) struct Crowded {
 /// An account of the moment, and its password: one of the same name that is made later has another id.
 pub(in crate::store) type Kept = (MailboxId, StoredPassword);
 
-/// How often other processes have changed what [`Engine::names`] tells, accounts and aliases.
+/// How often other processes have changed anything, and this one accounts or aliases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Generation(pub(in crate::store) u64);
 
@@ -167,8 +167,9 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     /// alone, that it will be with the next batch that is not. Each op has a result of its own, and
     /// one that was refused has changed nothing. `Err` means that nothing was changed.
     fn apply<'a>(&'a self, batch: &'a [Op]) -> BoxFuture<'a, Result<Vec<Result<Done, Error>>, Error>>;
-    /// As long as this is the same, what [`Engine::names`] has told still holds, but for octets, which each
-    /// delivery changes. `None` when there is no telling. Cheap, and never waits.
+    /// As long as this is the same, what [`Engine::names`] has told still holds, but for what deliveries of
+    /// this process change: octets, and mailboxes that they make. `None` when there is no telling. Cheap, and
+    /// never waits.
     fn generation(&self) -> Option<Generation>;
     /// What is known of these names.
     fn names(&self, names: Vec<String>) -> BoxFuture<'_, Result<Names, Error>>;

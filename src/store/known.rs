@@ -2,8 +2,10 @@
 //!
 //! What is remembered counts until another process changes something ([`Generation`]), and never longer than
 //! [`AGE_MAX`]: a command that was killed between its commit and its note has told nobody of success either.
-//! Quotas are counted in the database, so a mailbox that has one is not remembered.
+//! Nor is remembered what a delivery of this server may change: how full a mailbox with a quota is, and in open
+//! mode that there is no mailbox of a name.
 
+use super::accounts::Mode;
 use super::engine::{Generation, MailboxFacts, Names};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,24 +18,10 @@ const OCTETS_MAX: usize = 1024 * 1024;
 /// What an entry costs besides its octets.
 const ENTRY_OCTETS: usize = 128;
 
-/// Whether mailboxes without a quota of their own have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quotas {
-    /// Only those that have one of their own.
-    Own,
-    /// All: the configuration has a default.
-    Default,
-}
-
-impl Quotas {
-    pub(super) fn of(default: Option<u64>) -> Quotas {
-        if default.is_some() { Quotas::Default } else { Quotas::Own }
-    }
-}
-
 /// What is remembered.
 pub(super) struct Known {
-    quotas: Quotas,
+    mode: Mode,
+    default_quota: Option<u64>,
     table: Mutex<Table>,
 }
 
@@ -53,8 +41,8 @@ struct Facts {
 }
 
 impl Known {
-    pub(super) fn new(quotas: Quotas) -> Known {
-        Known { quotas, table: Mutex::default() }
+    pub(super) fn new(mode: Mode, default_quota: Option<u64>) -> Known {
+        Known { mode, default_quota, table: Mutex::default() }
     }
 
     /// The answer for these names, if all are remembered.
@@ -79,7 +67,7 @@ impl Known {
 
     /// Remembers an answer; `then` and `at` are from before the question.
     pub(super) fn learn(&self, names: &[String], found: &Names, then: Generation, at: Instant) {
-        if self.quotas == Quotas::Default {
+        if self.default_quota.is_some() {
             return;
         }
         let mut table = self.lock();
@@ -90,13 +78,24 @@ impl Known {
             *table = Table { of: Some((then, at)), ..Table::default() };
         }
         for name in names {
-            let mailbox = found.mailboxes.get(name).copied();
-            if mailbox.is_some_and(|facts| facts.quota.is_some()) {
+            let facts = Facts {
+                mailbox: found.mailboxes.get(name).copied(),
+                targets: found.aliases.get(name).cloned(),
+            };
+            if !self.is_lasting(name, &facts) {
                 continue;
             }
-            let facts = Facts { mailbox, targets: found.aliases.get(name).cloned() };
             table.octets += octets(name, &facts);
             table.names.insert(name.clone(), facts);
+        }
+    }
+
+    /// Whether no delivery can make another answer right.
+    fn is_lasting(&self, name: &str, facts: &Facts) -> bool {
+        match facts.mailbox {
+            Some(mailbox) => mailbox.quota.is_none(),
+            // In open mode mail makes mailboxes; that of a catch-all's name it cannot make.
+            None => self.mode == Mode::Closed || facts.targets.is_some() || name.starts_with('@'),
         }
     }
 
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_was_learned_is_found_with_what_is_not_there() {
-        let (known, at) = (Known::new(Quotas::Own), Instant::now());
+        let (known, at) = (Known::new(Mode::Closed, None), Instant::now());
         known.learn(&asked(&["a@x", "@x"]), &account("a@x", None), FIRST, at);
         let found = known.find(&asked(&["@x", "a@x"]), FIRST, at).unwrap();
         assert_eq!(found.mailboxes["a@x"].origin, Origin::Account);
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_change_forgets_and_so_does_time() {
-        let (known, at) = (Known::new(Quotas::Own), Instant::now());
+        let (known, at) = (Known::new(Mode::Closed, None), Instant::now());
         known.learn(&asked(&["a@x"]), &account("a@x", None), FIRST, at);
         assert!(known.find(&asked(&["a@x"]), Generation(2), at).is_none());
         assert!(known.find(&asked(&["a@x"]), FIRST, at + AGE_MAX).is_some());
@@ -154,17 +153,28 @@ mod tests {
     #[test]
     fn a_mailbox_with_a_quota_is_looked_up_each_time() {
         let at = Instant::now();
-        let known = Known::new(Quotas::of(None));
+        let known = Known::new(Mode::Closed, None);
         known.learn(&asked(&["a@x"]), &account("a@x", Some(9)), FIRST, at);
         assert!(known.find(&asked(&["a@x"]), FIRST, at).is_none());
-        let known = Known::new(Quotas::of(Some(9)));
+        let known = Known::new(Mode::Closed, Some(9));
         known.learn(&asked(&["a@x"]), &account("a@x", None), FIRST, at);
         assert!(known.find(&asked(&["a@x"]), FIRST, at).is_none());
     }
 
     #[test]
+    fn that_a_mailbox_is_missing_is_not_remembered_where_mail_may_make_it() {
+        let at = Instant::now();
+        let known = Known::new(Mode::Open, None);
+        let team = HashMap::from([("team@x".to_owned(), vec!["a@x".to_owned()])]);
+        let found = Names { mailboxes: HashMap::new(), aliases: team };
+        known.learn(&asked(&["a@x", "team@x", "@x"]), &found, FIRST, at);
+        assert!(known.find(&asked(&["a@x"]), FIRST, at).is_none());
+        assert!(known.find(&asked(&["team@x", "@x"]), FIRST, at).is_some());
+    }
+
+    #[test]
     fn no_flood_of_names_fills_the_memory() {
-        let (known, at) = (Known::new(Quotas::Own), Instant::now());
+        let (known, at) = (Known::new(Mode::Closed, None), Instant::now());
         for n in 0..20_000 {
             known.learn(&[format!("{n}@example.org")], &Names::default(), FIRST, at);
         }

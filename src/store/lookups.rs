@@ -5,7 +5,7 @@
 
 use super::engine::{Engine, Names};
 use super::health::Health;
-use super::known::{Known, Quotas};
+use super::known::Known;
 use super::outcome::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,9 +31,9 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    pub(super) fn start(engine: Arc<dyn Engine>, health: Arc<Health>, quotas: Quotas) -> Lookups {
+    pub(super) fn start(engine: Arc<dyn Engine>, health: Arc<Health>, known: Known) -> Lookups {
         let (askers, queue) = mpsc::channel(QUEUE_MAX);
-        let known = Arc::new(Known::new(quotas));
+        let known = Arc::new(known);
         tokio::spawn(run(Arc::clone(&engine), Arc::clone(&known), queue));
         Lookups { askers, engine, known, health }
     }

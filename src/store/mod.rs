@@ -25,6 +25,7 @@ pub mod maildrop;
 pub mod open;
 pub mod outcome;
 pub mod owner;
+pub mod paths;
 pub mod reader;
 pub mod retention;
 mod route;
@@ -43,7 +44,7 @@ use crate::mail::secret::Secret;
 use accounts::StoredPassword;
 use engine::{Done, Engine, Op};
 use health::Health;
-use known::Quotas;
+use known::Known;
 use lookups::Lookups;
 use maildrop::{Leases, Maildrop};
 use open::Tenancy;
@@ -119,8 +120,8 @@ impl Store {
             tag_separator: options.tag_separator,
             default_quota: options.default_quota,
         };
-        let lookups =
-            Lookups::start(Arc::clone(&engine), Arc::clone(&health), Quotas::of(policy.default_quota));
+        let known = Known::new(policy.mode, policy.default_quota);
+        let lookups = Lookups::start(Arc::clone(&engine), Arc::clone(&health), known);
         let leases = Arc::default();
         let ahead = ahead::Budget::new(ahead::BUDGET_OCTETS);
         let rules = options.retention;

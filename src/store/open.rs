@@ -3,6 +3,7 @@
 use super::accounts::Mode;
 use super::outcome::Error;
 use super::owner::{open_or_make, whose};
+use super::paths::directory;
 use super::retention::Rules;
 use super::sqlite::Sqlite;
 use crate::mail::address::Domain;
@@ -208,8 +209,7 @@ fn make(dir: &Path) -> Result<(), OpenError> {
 }
 
 fn sync_above(path: &Path) -> io::Result<()> {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory(path))?.sync_all()
 }
 
 async fn lock_directory(dir: &Path) -> Result<File, OpenError> {

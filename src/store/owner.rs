@@ -2,13 +2,13 @@
 //! that the server, which is somebody else, can open it. And where somebody may not open what is there, whose
 //! it is.
 
+use super::paths::{directory, with_suffix};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use rustix::process::geteuid;
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Opens a file of a data directory; one that is not there is made, with mode 0600 whatever the umask.
 pub(super) fn open_or_make(path: &Path, how: &OpenOptions) -> io::Result<File> {
@@ -33,8 +33,7 @@ pub fn hand_over(made: &File, path: &Path) {
     if !geteuid().is_root() {
         return;
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let given = dir.metadata().and_then(|dir| fchown(made, Some(dir.uid()), Some(dir.gid())));
+    let given = directory(path).metadata().and_then(|dir| fchown(made, Some(dir.uid()), Some(dir.gid())));
     if let Err(error) = given {
         // Root without that right, as in some containers, may well be the one who runs the server.
         tracing::debug!(%error, file = %path.display(), "a file stays with root");
@@ -43,19 +42,16 @@ pub fn hand_over(made: &File, path: &Path) {
 
 /// What keeps this user from working with a database, where it is a matter of permissions.
 pub(super) fn obstacle(database: &Path) -> Option<String> {
-    let beside = |suffix: &str| {
-        let mut name: OsString = database.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
     let refuses = |path: &Path| {
         let opened = OpenOptions::new().read(true).write(true).open(path);
         opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     };
-    if let Some(path) = ["", "-wal", "-shm"].map(beside).iter().find(|path| refuses(path)) {
+    if let Some(path) =
+        ["", "-wal", "-shm"].map(|suffix| with_suffix(database, suffix)).iter().find(|path| refuses(path))
+    {
         return Some(format!("{}: permission denied; {}", path.display(), whose(path)));
     }
-    let dir = database.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = directory(database);
     let wanted = Access::WRITE_OK | Access::EXEC_OK;
     let denied = accessat(CWD, dir, wanted, AtFlags::EACCESS).is_err();
     denied.then(|| format!("the directory {} may not be written to; {}", dir.display(), whose(dir)))

@@ -4,7 +4,7 @@
 use super::support::Home;
 use super::{BOB, fail};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -53,6 +53,37 @@ fn what_root_makes_in_the_data_directory_of_the_server_is_the_servers() {
     let found = owners(served.data_dir());
     assert!(found.len() > 3 && found.iter().all(|(_, uid, _)| *uid == OTHER), "{found:?}");
     drop(server);
+}
+
+#[test]
+fn root_follows_no_link_in_the_data_directory_of_somebody_else() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new(&[]);
+    home.succeed(&["account", "add", BOB, "--password-stdin"], "secret");
+    home.succeed(&["backup", "b.db"], "");
+    let victim = home.path().join("victim");
+    let plant = |dir: &str, link: &str, to: &Path| {
+        let dir = home.path().join(dir);
+        fs::create_dir(&dir).unwrap();
+        chown(&dir, Some(OTHER), Some(OTHER)).unwrap();
+        symlink(to, dir.join(link)).unwrap();
+    };
+    fs::write(&victim, "of root").unwrap();
+    plant("lock", "pillarbox.lock", &victim);
+    assert!(fail(&home, &["--data-dir", "lock", "restore", "b.db"]).contains("lock file"));
+    plant("changes", "pillarbox.changes", &victim);
+    home.succeed(&["--data-dir", "changes", "account", "add", BOB, "--password-stdin"], "secret");
+    assert_eq!(fs::read(&victim).unwrap(), b"of root");
+    let of_root = home.path().join("of-root");
+    fs::create_dir(&of_root).unwrap();
+    for (dir, to) in [("tls", &of_root), ("dangling", &home.path().join("nothing"))] {
+        plant(dir, "tls", to);
+        assert!(fail(&home, &["--data-dir", dir, "tls", "dev"]).contains("cannot make"));
+    }
+    assert_eq!(fs::metadata(&of_root).unwrap().uid(), 0);
+    assert_eq!(of_root.read_dir().unwrap().count(), 0);
 }
 
 #[test]

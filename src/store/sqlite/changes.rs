@@ -31,8 +31,7 @@ impl Changes {
         Changes { file: file.ok(), path }
     }
 
-    /// How many changes there were. What was looked up before somebody asked for this, and after, is the same
-    /// if the answers are. `None` when there is no telling: the file is gone.
+    /// How many changes there were; `None` when there is no telling: the file is gone.
     pub(super) fn generation(&self) -> Option<Generation> {
         let seen = self.file.as_ref()?.metadata().ok()?;
         (seen.nlink() > 0).then_some(Generation(seen.len()))

@@ -6,6 +6,7 @@
 
 use super::fault;
 use crate::store::owner::open_or_make;
+use crate::store::paths::with_suffix;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -35,11 +36,9 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(dir: &Path, database: &Path, keeper: Keeper) -> Space {
-        let mut wal = database.as_os_str().to_owned();
-        wal.push("-wal");
         let space = Space {
             dir: dir.to_owned(),
-            wal: wal.into(),
+            wal: with_suffix(database, "-wal"),
             has_reserve: AtomicBool::new(dir.join(RESERVE_FILE).exists()),
             keeper: keeper == Keeper::Yes,
             turn: Mutex::new(()),

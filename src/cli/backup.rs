@@ -28,7 +28,7 @@ const NOT_RESTORED: &str = "nothing was restored";
 /// Writes the database of the configuration into `file`.
 ///
 /// # Errors
-/// [`Failure`]; there is no new file then.
+/// [`Failure`]; there is no new file then, unless all that failed was to sync its name.
 pub fn back_up(config: &Config, file: &Path, existing: Existing, out: &mut Output) -> Result<(), Failure> {
     let database = copies::database(&config.data_dir);
     if !database_exists(config)? {
@@ -75,7 +75,7 @@ async fn make_backup(
 /// Makes the database of the configuration out of a backup.
 ///
 /// # Errors
-/// [`Failure`]; the data directory has no database then.
+/// [`Failure`]; the data directory has no database then, unless all that failed was to sync its name.
 pub fn restore(config: &Config, file: &Path, out: &mut Output) -> Result<(), Failure> {
     exists(file)?;
     let summary = runtime()?.block_on(heeding(async |stop| {

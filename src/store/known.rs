@@ -2,8 +2,8 @@
 //!
 //! What is remembered counts until another process changes something ([`Generation`]), and never longer than
 //! [`AGE_MAX`]: a command that was killed between its commit and its note has told nobody of success either.
-//! Nor is remembered what a delivery of this server may change: how full a mailbox with a quota is, and in open
-//! mode that there is no mailbox of a name.
+//! Nor is remembered what a delivery of this server may change: how full a mailbox with a quota is, and in
+//! open mode that there is no mailbox of a name.
 
 use super::accounts::Mode;
 use super::engine::{Generation, MailboxFacts, Names};

@@ -1,5 +1,5 @@
 //! `pillarbox backup` and `pillarbox restore`: the whole database into one file, and back. Both write, sync
-//! and check a [`Part`] before it has its name.
+//! and check a `Part` before it has its name.
 
 use super::interrupt::{go_on, heeding, or_interrupted};
 use super::open::{database_exists, runtime};

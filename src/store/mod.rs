@@ -11,7 +11,7 @@
 //!   it is done whole or not at all.
 //! - [`outcome::Receipt`] and [`outcome::Expunged`] exist only after the commit is on disk.
 //! - After [`outcome::Error::Broken`] nothing is acknowledged any more.
-//! - What is remembered of accounts and aliases counts until any process changes one ([`known`]).
+//! - What is remembered of accounts and aliases counts until any process changes one (`known`).
 
 pub mod accounts;
 mod ahead;

@@ -11,11 +11,8 @@ ARG RUST=rust:1.95-slim-bookworm
 FROM ${RUST} AS built
 WORKDIR /src
 COPY . .
-# The target is named so that only the program is linked statically, and not what the compiler loads.
-RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
- && RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --locked --profile dist --target "$target" --bin pillarbox \
- && install -D "target/$target/dist/pillarbox" /out/pillarbox \
+RUN built="$(packaging/static --bin pillarbox)" \
+ && install -D "$built/pillarbox" /out/pillarbox \
  && install -D -m 0644 config/container.toml /out/pillarbox.toml \
  && install -d /out/data
 

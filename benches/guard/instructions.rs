@@ -1,9 +1,9 @@
 //! A guard against regressions that no clock can see: how many instructions the pure parts take for one
 //! message, one command, one session, counted by valgrind and held against `benches/budgets.toml`.
 //!
-//! `benches/instructions` builds and runs it; more than 15 % above a budget fails. `--update` rewrites the
-//! budgets. Each case is run twice with different numbers of turns, and the difference counts: start and
-//! preparation are in both.
+//! `benches/instructions` builds it as shipped, and runs it; more than 15 % above a budget fails. `--update`
+//! rewrites the budgets. Each case is run twice with different numbers of turns, and the difference counts:
+//! start and preparation are in both.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it includes the bare sessions of the tests")]
 
 #[path = "../../tests/dialogues/bare_pop3.rs"]
@@ -236,7 +236,7 @@ fn budgets_file() -> PathBuf {
 
 fn write(counted: &BTreeMap<String, u64>) -> Result<(), String> {
     let mut text =
-        "# Instructions of one turn of each case of benches/guard/instructions.rs, release build, x86-64.\n\
+        "# Instructions of one turn of each case of benches/guard/instructions.rs, as shipped, x86-64.\n\
         # `benches/instructions --update` writes this file; more than 15 % above a line fails.\n"
             .to_owned();
     for (name, instructions) in counted {

@@ -2,6 +2,7 @@
 
 use super::world::World;
 use crate::support::programs::{needs, succeed};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn keep(name: &str, text: &str) {
@@ -75,30 +76,39 @@ fn is_bad(finding: &str) -> bool {
     !is_own && finding.split("\",\"").any(|field| severities.contains(&field.trim_matches('"')))
 }
 
+/// What testssl.sh writes of one listener.
+fn testssl(port: u16, file: &Path, starttls: Option<&str>) -> String {
+    let mut command = Command::new("testssl");
+    // Protocols, classes of ciphers, forward secrecy, and the flaws that have names; what it
+    // would say of the certificate it says of every private CA.
+    command.args(["--quiet", "--warnings", "batch", "--color", "0", "--nodns", "none"]);
+    command.args(["--protocols", "--std", "--pfs", "--vulnerable", "--csvfile"]).arg(file);
+    if let Some(protocol) = starttls {
+        command.args(["--starttls", protocol]);
+    }
+    command.arg(format!("127.0.0.1:{port}"));
+    // Its exit code counts oddities of its own; what it has found is in the file.
+    let output = command.stdin(Stdio::null()).output().expect("testssl starts");
+    std::fs::read_to_string(file)
+        .unwrap_or_else(|error| panic!("{port}: {error}\n{}", String::from_utf8_lossy(&output.stdout)))
+}
+
 #[test]
 fn testssl_finds_nothing_weak() {
     needs("testssl", "testssl.sh");
     let world = World::closed();
+    let listeners = [("pop3s", None), ("submissions", None), ("smtp", Some("smtp")), ("pop3", Some("pop3"))];
+    // Half a minute for each, most of it waiting.
+    let found = std::thread::scope(|scope| {
+        let scans = listeners.map(|(listener, starttls)| {
+            let (port, file) = (world.port(listener), world.path(&format!("{listener}.csv")));
+            scope.spawn(move || (listener, testssl(port, &file, starttls)))
+        });
+        scans.map(|scan| scan.join().expect("the scan ends"))
+    });
     let mut all = String::new();
     let mut bad = Vec::new();
-    for (listener, starttls) in
-        [("pop3s", None), ("submissions", None), ("smtp", Some("smtp")), ("pop3", Some("pop3"))]
-    {
-        let file = world.path(&format!("{listener}.csv"));
-        let mut command = Command::new("testssl");
-        // Protocols, classes of ciphers, forward secrecy, and the flaws that have names; what it
-        // would say of the certificate it says of every private CA.
-        command.args(["--quiet", "--warnings", "batch", "--color", "0", "--nodns", "none"]);
-        command.args(["--protocols", "--std", "--pfs", "--vulnerable", "--csvfile"]).arg(&file);
-        if let Some(protocol) = starttls {
-            command.args(["--starttls", protocol]);
-        }
-        command.arg(format!("127.0.0.1:{}", world.port(listener)));
-        // Its exit code counts oddities of its own; what it has found is in the file.
-        let output = command.stdin(Stdio::null()).output().expect("testssl starts");
-        let findings = std::fs::read_to_string(&file).unwrap_or_else(|error| {
-            panic!("{listener}: {error}\n{}", String::from_utf8_lossy(&output.stdout))
-        });
+    for (listener, findings) in found {
         assert!(findings.contains("\"TLS1_3\"") && findings.contains("\"TLS1_2\""), "{listener}: {findings}");
         all.push_str(&findings);
         bad.extend(findings.lines().filter(|line| is_bad(line)).map(|line| format!("{listener}: {line}")));

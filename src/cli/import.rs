@@ -1,6 +1,7 @@
 //! `pillarbox import`: mail out of mboxes, Maildirs and message files into a mailbox, as it is. Works beside
 //! a running server, and each message is on disk before it counts as imported.
 
+use super::interrupt::{go_on, heeding};
 use super::mailfile::{Form, Found, Messages};
 use super::open::with_store;
 use super::output::{Failure, Output, complain};
@@ -20,6 +21,7 @@ use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// A message longer than this goes to the store in slices, so that no commit of ours keeps a server waiting.
 const WHOLE_OCTETS_MAX: usize = 256 * 1024;
@@ -46,7 +48,7 @@ pub fn run(config: &Config, address: &Address, paths: &[PathBuf], out: &mut Outp
         let bar = progress::octets("importing", all);
         let mut import =
             Import { store, mailbox, octets_max, bar: &bar, batch: Vec::new(), tally: Tally::default() };
-        let done = import.files(&files).await;
+        let done = heeding(async |stop| import.files(&files, stop).await).await;
         bar.finish_and_clear();
         let Import { mailbox, tally, .. } = import;
         tally.tell(&mailbox, done, out)
@@ -172,7 +174,7 @@ struct Import<'s> {
 }
 
 impl Import<'_> {
-    async fn files(&mut self, files: &[Source]) -> Result<(), Failure> {
+    async fn files(&mut self, files: &[Source], stop: &CancellationToken) -> Result<(), Failure> {
         for Source { file, form } in files {
             let unread =
                 |error: io::Error| Failure::Reason(format!("{} cannot be read: {error}", file.display()));
@@ -184,6 +186,7 @@ impl Import<'_> {
             let mut messages = Messages::new(reader, form, self.octets_max);
             let mut number = 0;
             while let Some(found) = messages.next_message().map_err(unread)? {
+                go_on(stop)?;
                 number += 1;
                 self.found(found, &format!("{}: message {number}", file.display())).await?;
             }

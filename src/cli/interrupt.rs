@@ -1,11 +1,17 @@
 //! Ctrl-C, SIGTERM and the end of a terminal while a long command is under way: it takes away what it has
 //! begun, says so, and ends.
 
-use super::output::Failure;
+use super::output::{Failure, complain};
 use std::io;
 use std::pin::pin;
+use std::thread;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How long work has to end by itself after the second signal. It may wait for a pipe that nobody reads.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+const TWICE: &str = "interrupted twice, and ended at once";
 
 /// Does `work` and hands it what tells that it is to stop. It then ends in its own time, with what it has to
 /// say; the second signal ends it where it is.
@@ -15,18 +21,33 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn heeding<T>(
     work: impl AsyncFnOnce(&CancellationToken) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let stop = CancellationToken::new();
-    let because = |error| Failure::because(format_args!("cannot listen for signals: {error}"));
-    let mut signals = Signals::listen().map_err(because)?;
-    let mut work = pin!(work(&stop));
+    let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+    watch(stop.clone(), end.clone())
+        .map_err(|error| Failure::because(format_args!("cannot listen for signals: {error}")))?;
+    let work = pin!(work(&stop));
     tokio::select! {
-        done = &mut work => return done,
-        () = signals.next() => stop.cancel(),
+        done = work => done,
+        () = end.cancelled() => Err(Failure::because(TWICE)),
     }
-    tokio::select! {
-        done = &mut work => done,
-        () = signals.next() => Err(Failure::because("interrupted twice, and ended at once")),
-    }
+}
+
+/// Waits for the signals on a thread of its own, since work may keep its thread.
+fn watch(stop: CancellationToken, end: CancellationToken) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _context = runtime.enter();
+        Signals::listen()?
+    };
+    let until_twice = async move {
+        signals.next().await;
+        stop.cancel();
+        signals.next().await;
+        end.cancel();
+        tokio::time::sleep(LAST_GRACE).await;
+        complain(TWICE);
+        std::process::exit(1);
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(until_twice)).map(drop)
 }
 
 /// A place where work that was told to stop does.

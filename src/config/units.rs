@@ -111,7 +111,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     Duration::try_from(duration).or_else(|_| refuse(format!("{shown} is negative"), "5m"))
 }
 
-/// Reads an age: "30 days", "2 weeks", "12h", or "off". A day has 24 hours. Never negative, never zero.
+/// Reads an age: "30 days", "2 weeks", "12h", or "off". A day has 24 hours. Whole seconds, one at least.
 ///
 /// # Errors
 /// [`UnitError`], which names a text that would be right.
@@ -129,6 +129,9 @@ pub fn age(text: &str) -> Result<Option<Duration>, UnitError> {
         Some(age) if age.is_negative() => refuse(format!("{shown} is negative"), "30 days"),
         Some(age) if age.is_zero() => {
             refuse(format!("{shown} is no time at all (never is \"off\")"), "30 days")
+        }
+        Some(age) if age.subsec_nanos() != 0 => {
+            refuse(format!("{shown} is no whole number of seconds"), "30 days")
         }
         Some(age) => Ok(Duration::try_from(age).ok()),
         None => {
@@ -237,10 +240,8 @@ mod tests {
             assert_eq!(age(text), Ok(Some(Duration::from_secs(seconds))), "{text}");
         }
         assert_eq!(age("Off"), Ok(None));
-        for (text, instead) in
-            [("30", "30 days"), ("-1d", "30 days"), ("0s", "30 days"), ("1 month", "30 days")]
-        {
-            assert_eq!(age(text).map_err(|e| e.instead), Err(instead.to_owned()), "{text}");
+        for text in ["30", "-1d", "0s", "1 month", "500ms", "1.5s"] {
+            assert_eq!(age(text).map_err(|e| e.instead), Err("30 days".to_owned()), "{text}");
         }
     }
 

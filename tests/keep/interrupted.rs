@@ -4,6 +4,7 @@ use super::support::{Home, corpus};
 use super::{BOB, deliver};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -75,4 +76,56 @@ fn a_signal_that_was_to_be_ignored_is_ignored() {
     home.wrap(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]);
     let ended = signalled(&home, &["backup", "b.db"], home.path(), Signal::HUP);
     assert!(ended.status.success(), "{ended:?}");
+}
+
+/// A named pipe in the directory of `home`, and a run of `import` that reads it.
+fn import_from_a_pipe(home: &Home) -> (std::process::Child, fs::File) {
+    let pipe = home.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut command = home.command(&["import", BOB, "pipe"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // This waits until somebody reads.
+    (child, fs::File::options().write(true).open(pipe).unwrap())
+}
+
+fn signal(child: &std::process::Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn an_import_that_is_interrupted_says_how_much_it_has_imported() {
+    const MESSAGE: &[u8] = b"From a@example.org Tue Dec  1 00:00:00 2026\nSubject: one\n\nbody\n\n";
+    let mut home = Home::new(&[]);
+    home.wrap(&["env", "--default-signal=INT,TERM,HUP"]);
+    let (child, mut pipe) = import_from_a_pipe(&home);
+    let there = || {
+        let listed = home.run(&["message", "list", BOB], "");
+        String::from_utf8(listed.stdout).unwrap().matches("one").count()
+    };
+    while there() == 0 {
+        pipe.write_all(MESSAGE).unwrap();
+    }
+    signal(&child, Signal::INT);
+    // It heeds the signal between two messages.
+    while pipe.write_all(MESSAGE).is_ok() {}
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let told = String::from_utf8(ended.stderr).unwrap();
+    let imported = there();
+    let says = format!("pillarbox: interrupted; {imported} messages were imported before");
+    assert!(told.starts_with(&says), "{told}");
+}
+
+#[test]
+fn the_second_signal_ends_a_command_that_waits_for_a_pipe() {
+    let mut home = Home::new(&[]);
+    home.wrap(&["env", "--default-signal=INT,TERM,HUP"]);
+    let (child, _pipe) = import_from_a_pipe(&home);
+    // Two of the same kind may be taken for one.
+    signal(&child, Signal::INT);
+    signal(&child, Signal::TERM);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(told, "pillarbox: interrupted twice, and ended at once\n");
 }

@@ -289,9 +289,12 @@ pub fn nearest(path: &str) -> &'static str {
     ALL.iter().min_by_key(distance).map_or(HOSTNAME.path, |key| key.path)
 }
 
-/// The known table that is nearest to one nobody knows.
+/// The known table that is nearest to one nobody knows; or the key of that name, which is no table.
 #[must_use]
 pub fn nearest_table(path: &str) -> &'static str {
+    if let Some(key) = ALL.iter().find(|key| key.leaf() == path) {
+        return key.path;
+    }
     let tables = ALL.iter().filter_map(|key| key.path.split_once('.').map(|(table, _)| table));
     tables.min_by_key(|table| strsim::osa_distance(table, path)).unwrap_or("listen")
 }
@@ -328,6 +331,7 @@ mod tests {
         }
         assert_eq!(nearest_table("limit"), "limits");
         assert_eq!(nearest_table("acounts"), "accounts");
+        assert_eq!(nearest_table("smtp"), "listen.smtp");
         assert_eq!(nearest_variable("PILLARBOX_LISTEN_SMTP"), "PILLARBOX_LISTEN__SMTP");
         assert_eq!(nearest_variable("PILLARBOX_DATADIR"), "PILLARBOX_DATA_DIR");
         assert_eq!(nearest_variable("PILLARBOX_HOST"), "PILLARBOX_HOSTNAME");

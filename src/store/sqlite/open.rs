@@ -5,7 +5,7 @@ use super::fault::{self, Faults};
 use super::quick;
 use super::setup;
 use super::space::{Keeper, Space};
-use super::tidy::Checkpoints;
+use super::tidy::{Checkpoints, WAL_KEPT_OCTETS};
 use super::write::Writing;
 use super::{DATABASE_FILE, PAGE_OCTETS, READERS, Sqlite};
 use crate::mail::ids::Era;
@@ -28,9 +28,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a question waits for a free connection.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the WAL file shrinks to when it begins anew: writing over what is there costs less than making
-/// it longer.
-const WAL_KEPT_OCTETS: u64 = 16 * 1024 * 1024;
 /// The page cache of the writer. Most batches fit; the pages of a larger one go into the WAL before it is
 /// whole.
 const WRITER_CACHE_KIB: u32 = 4 * 1024;

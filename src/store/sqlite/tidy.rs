@@ -1,8 +1,9 @@
 //! Checkpoints: what is in the WAL goes into the database, off the path of the commits.
 //!
 //! A passive checkpoint disturbs nobody, and the WAL then begins anew by itself in the next quiet
-//! moment. Under a load without such a moment the file would grow for ever: past a bound the writer is
-//! held for the short rest of the work and the file is cut off.
+//! moment. Under a load without such a moment it would grow for ever: past a bound the writer is held for
+//! the short rest of the work, and the next commit writes over what is there. That costs less than a file
+//! that is cut off and grows again; only a disk that is nearly full has it cut off.
 
 use super::fault::Doing;
 use super::{PAGE_OCTETS, Sqlite, from_db};
@@ -14,8 +15,11 @@ use tokio::sync::Mutex;
 
 /// Octets that may wait in the WAL before a passive checkpoint.
 const WAITING_OCTETS_MAX: u64 = 8 * 1024 * 1024;
-/// Octets of the WAL file before the writer is held.
-const WAL_OCTETS_MAX: u64 = 64 * 1024 * 1024;
+/// Octets in the WAL before the writer is held. The system writes as many into the database then, so that
+/// more would hold it for longer.
+const WAL_OCTETS_MAX: u64 = 32 * 1024 * 1024;
+/// What the WAL file shrinks to when it begins anew: so much is there after each hold of the writer.
+pub(super) const WAL_KEPT_OCTETS: u64 = 48 * 1024 * 1024;
 /// When the disk is nearly full, this much is enough for a checkpoint.
 const WAITING_OCTETS_LOW: u64 = 128 * 1024;
 
@@ -26,8 +30,8 @@ pub(super) struct Checkpoints {
     waiting: AtomicU64,
     /// Whether new mail was refused for want of room: then a shorter WAL helps.
     pressed: AtomicBool,
-    /// Octets of the WAL file when somebody who reads for long, as a backup does, last kept it from being
-    /// cut.
+    /// Octets in the WAL when somebody who reads for long, as a backup does, last kept it from beginning
+    /// anew.
     stuck: AtomicU64,
 }
 
@@ -50,14 +54,46 @@ impl Checkpoints {
     }
 }
 
-const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
-const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+/// What a checkpoint does besides putting the WAL into the database.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Nothing, and it waits for nobody.
+    Passive,
+    /// It waits for the readers, so that the next commit begins the WAL anew.
+    Restart,
+    /// It waits for them, and cuts the file off.
+    Truncate,
+}
 
-/// Octets that a checkpoint has left in the WAL.
-async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<u64, sqlx::Error> {
-    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
-    let (in_wal, done): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    Ok(from_db(in_wal - done) * PAGE_OCTETS)
+impl Kind {
+    const fn sql(self) -> &'static str {
+        match self {
+            Kind::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+            Kind::Restart => "PRAGMA wal_checkpoint(RESTART)",
+            Kind::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+        }
+    }
+}
+
+/// What a checkpoint has found and left.
+#[derive(Clone, Copy, Default)]
+struct Pass {
+    /// Octets in the WAL.
+    in_wal: u64,
+    /// Octets of them that are not in the database yet.
+    left: u64,
+    /// Whether somebody who reads was in its way.
+    is_stuck: bool,
+}
+
+async fn run(connection: &mut SqliteConnection, kind: Kind) -> Result<Pass, sqlx::Error> {
+    let row = sqlx::raw_sql(kind.sql()).fetch_one(connection).await?;
+    let (busy, in_wal, done): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(Pass {
+        in_wal: from_db(in_wal) * PAGE_OCTETS,
+        left: from_db(in_wal - done) * PAGE_OCTETS,
+        is_stuck: busy != 0,
+    })
 }
 
 /// After a commit: a checkpoint when it is time for one, and the reserve when there is room again.
@@ -67,22 +103,22 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     let waiting = checkpoints.waiting.load(Ordering::Relaxed);
     let is_low = pressed || sqlite.space.is_low();
     let bound = if is_low { WAITING_OCTETS_LOW } else { WAITING_OCTETS_MAX };
-    // Each try to cut the WAL holds the writer: while somebody reads for long, one in so many octets.
-    let wal_bound = checkpoints.stuck.load(Ordering::Relaxed) + WAL_OCTETS_MAX;
+    let stuck = checkpoints.stuck.load(Ordering::Relaxed);
     // A command beside the server writes into the WAL too, and the server does not see its commits.
-    if waiting < bound && !pressed && sqlite.space.wal_octets() <= wal_bound {
+    if waiting < bound && !pressed && sqlite.space.wal_octets() <= stuck + WAL_KEPT_OCTETS + bound {
         return Ok(());
     }
     checkpoints.waiting.store(0, Ordering::Relaxed);
-    let left = checkpoint(sqlite, checkpoints, PASSIVE).await?;
-    checkpoints.waiting.fetch_add(left, Ordering::Relaxed);
-    let wal = sqlite.space.wal_octets();
-    if wal > wal_bound || (is_low && wal > WAITING_OCTETS_LOW) {
+    let pass = checkpoint(sqlite, checkpoints, Kind::Passive).await?.unwrap_or_default();
+    checkpoints.waiting.fetch_add(pass.left, Ordering::Relaxed);
+    // Each try to begin anew holds the writer: while somebody reads for long, one in so many octets.
+    let is_long = pass.in_wal > stuck + WAL_OCTETS_MAX;
+    if is_long || (is_low && sqlite.space.wal_octets() > WAITING_OCTETS_LOW) {
         let held = sqlite.writing.lock().await;
-        cut(sqlite).await?;
+        let kind = if is_low { Kind::Truncate } else { Kind::Restart };
+        let pass = checkpoint(sqlite, checkpoints, kind).await?;
         drop(held);
-        let wal = sqlite.space.wal_octets();
-        let stuck = if wal > WAL_OCTETS_MAX { wal } else { 0 };
+        let stuck = pass.filter(|pass| pass.is_stuck).map_or(0, |pass| pass.in_wal);
         checkpoints.stuck.store(stuck, Ordering::Relaxed);
     }
     sqlite.space.restore();
@@ -92,21 +128,20 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
 /// Puts all of the WAL into the database and cuts the file off. The caller holds the writer.
 pub(super) async fn cut(sqlite: &Sqlite) -> Result<(), Error> {
     if let Some(checkpoints) = &sqlite.checkpoints {
-        checkpoint(sqlite, checkpoints, TRUNCATE).await?;
+        checkpoint(sqlite, checkpoints, Kind::Truncate).await?;
     }
     Ok(())
 }
 
-/// One checkpoint; how many octets it has left in the WAL. One that found no room, or somebody in its
-/// way, is no fault: the WAL keeps everything until the next.
-async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, sql: &'static str) -> Result<u64, Error> {
+/// One checkpoint. One that found no room is no fault: the WAL keeps everything until the next.
+async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, kind: Kind) -> Result<Option<Pass>, Error> {
     // Whoever holds the writer may wait for this lock; nobody waits for the writer while holding it.
     let mut guard = checkpoints.connection.lock().await;
-    let Some(connection) = guard.as_mut() else { return Ok(0) };
-    match run(connection, sql).await {
-        Ok(left) => Ok(left),
+    let Some(connection) = guard.as_mut() else { return Ok(None) };
+    match run(connection, kind).await {
+        Ok(pass) => Ok(Some(pass)),
         Err(error) => match sqlite.faults.judge(Doing::Writing, &error) {
-            Error::DiskFull | Error::Unavailable(_) => Ok(0),
+            Error::DiskFull | Error::Unavailable(_) => Ok(None),
             verdict => Err(verdict),
         },
     }
@@ -124,7 +159,7 @@ pub(super) async fn close(sqlite: &Sqlite) {
     };
     let mut connections: Vec<SqliteConnection> = checkpoints.into_iter().collect();
     for connection in &mut connections {
-        if let Err(error) = run(connection, TRUNCATE).await {
+        if let Err(error) = run(connection, Kind::Truncate).await {
             tracing::warn!(%error, "the last checkpoint failed; the next start does it");
         }
     }

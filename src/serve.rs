@@ -271,20 +271,22 @@ async fn finish(end: End, drain: &Drain, sockets: Vec<SocketFile>, store: Store)
         warn!(sessions, "cut sessions that did not finish in {} s", grace.as_secs());
     }
     drop(sockets);
-    // The disk may have failed while the last sessions were let finish.
-    let broken = match end {
-        End::Broken(reason) => Some(reason),
-        End::Signal(_) => store.broken().now_or_never(),
+    // A disk that fails may as well never answer again. It may also fail only now.
+    let rest = store.clone();
+    let closed = match (&end, store.broken().now_or_never()) {
+        (End::Signal(_), None) => {
+            store.close().await;
+            Ok(())
+        }
+        _ => timeout(GRACE_BROKEN, store.close()).await,
     };
-    let Some(reason) = broken else {
-        store.close().await;
+    if closed.is_err() {
+        warn!("the disk does not answer; the next start recovers");
+    }
+    let Some(reason) = rest.broken().now_or_never() else {
         info!("stopped");
         return Ok(());
     };
-    // A disk that fails may as well never answer again.
-    if timeout(GRACE_BROKEN, store.close()).await.is_err() {
-        warn!("the disk does not answer; the next start recovers");
-    }
     Err(ServeError::Broken(reason))
 }
 

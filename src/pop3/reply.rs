@@ -238,14 +238,17 @@ impl Reply {
         }
     }
 
-    /// To what the store could not do. In every case nothing was changed.
+    /// To what the store could not do. Nothing was changed; after a failure of the disk that is not known.
     #[must_use]
     pub fn trouble(error: &Error) -> Reply {
         match error {
             Error::LeaseLost => Reply::EVICTED,
             Error::NoMailbox(_) => fixed(Status::ErrSysPerm, "this mailbox does not exist any more"),
             Error::Gone => fixed(Status::Err, "this message does not exist any more"),
-            Error::Broken(_) => fixed(Status::ErrSysPerm, "the mail store fails, nothing was deleted"),
+            Error::Broken(_) => fixed(
+                Status::ErrSysPerm,
+                "the mail store fails; of messages that were marked all are deleted or none, look later",
+            ),
             Error::DiskFull => {
                 fixed(Status::ErrSysTemp, "the mail store has no room, nothing was deleted, try again later")
             }

@@ -201,6 +201,7 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn crowded(&self, messages_max: u64) -> BoxFuture<'_, Result<Vec<Crowded>, Error>>;
     /// House work between commits, off their path. Called after each.
     fn tidy(&self) -> BoxFuture<'_, Result<(), Error>>;
-    /// The last house work; nothing is asked of the engine afterwards.
-    fn close(&self) -> BoxFuture<'_, ()>;
+    /// The last house work; nothing is asked of the engine afterwards. When the disk fails in it, nothing is
+    /// closed.
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 }

@@ -1,16 +1,26 @@
 //! Whether the disk can still be trusted. Once it has failed, nothing is acknowledged any more.
+//!
+//! Nor is the database closed then. Linux tells of a failed sync once, and may have dropped what it could not
+//! write; the next sync succeeds. A checkpoint, as the closing of the last connection makes one, would copy
+//! what is left of that over the good pages of the database and remove the WAL. The next start finds the WAL,
+//! and takes of it what its checksums prove.
 
+use super::engine::Engine;
 use super::outcome::Error;
+use std::mem;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The first failure of the disk, if there was one.
 pub(super) struct Health {
     failure: watch::Sender<Option<String>>,
+    engine: Arc<dyn Engine>,
 }
 
 impl Health {
-    pub(super) fn new() -> Health {
-        Health { failure: watch::Sender::new(None) }
+    /// The health of the disk that the engine works on.
+    pub(super) fn new(engine: Arc<dyn Engine>) -> Health {
+        Health { failure: watch::Sender::new(None), engine }
     }
 
     /// # Errors
@@ -30,6 +40,8 @@ impl Health {
                 if first {
                     tracing::error!(%reason, "the disk fails: nothing more is acknowledged");
                     *failure = Some(reason.clone());
+                    // Whoever drops the last handle would close the database.
+                    mem::forget(Arc::clone(&self.engine));
                 }
                 first
             });

@@ -257,7 +257,8 @@ impl Maildrop {
     /// that is gone already, since its account was removed meanwhile, is no fault.
     ///
     /// # Errors
-    /// [`Error`]; nothing was deleted then. [`Error::LeaseLost`] when the session was evicted.
+    /// [`Error`]; nothing was deleted then, and after [`Error::Broken`] all or none.
+    /// [`Error::LeaseLost`] when the session was evicted.
     pub async fn expunge(self, ids: Vec<MessageId>) -> Result<Expunged, Error> {
         let Maildrop { store, hold, mailbox, .. } = self;
         hold.begin_update()?;

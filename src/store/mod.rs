@@ -100,7 +100,7 @@ impl Store {
         tenancy: Tenancy,
         options: Options,
     ) -> Result<Store, OpenError> {
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(Arc::clone(&engine)));
         let (committed, commits) = watch::channel(0);
         let writer = Writer::start(Arc::clone(&engine), Arc::clone(&health), committed);
         let stop = CancellationToken::new();
@@ -167,7 +167,7 @@ impl Store {
     /// future changes nothing: the delivery is done whole or not at all.
     ///
     /// # Errors
-    /// [`Error`]; nothing was kept then.
+    /// [`Error`]; nothing was kept then. After [`Error::Broken`] it may be found, whole, at the next start.
     pub async fn deliver(&self, mut delivery: Delivery) -> Result<Receipt, Error> {
         let queue_id = delivery.queue_id;
         // The counting of copies rests on this promise of the caller's, so it is kept here as well.
@@ -249,11 +249,17 @@ impl Store {
         self.inner.tenancy.write_note(note)
     }
 
-    /// Commits what is waiting and closes the database. Later calls get [`Error::Unavailable`].
+    /// Commits what is waiting and closes the database. Later calls get [`Error::Unavailable`]. Once the
+    /// disk has failed, also while this goes on ([`Store::broken`]), nothing is closed: the end of the
+    /// process frees the data directory, and the next start recovers.
     pub async fn close(self) {
         self.inner.stop.cancel();
         self.inner.writer.close().await;
-        self.inner.engine.close().await;
+        if self.inner.health.check().is_err()
+            || self.inner.health.noted(self.inner.engine.close().await).is_err()
+        {
+            return;
+        }
         self.inner.tenancy.release();
     }
 
@@ -283,6 +289,9 @@ async fn house_work(
     while let Some(Ok(Ok(())) | Err(_)) =
         stop.run_until_cancelled(timeout(LOOK_EVERY, commits.changed())).await
     {
+        if health.check().is_err() {
+            return;
+        }
         if let Err(error) = health.noted(engine.tidy().await) {
             tracing::warn!(%error, "house work on the database failed");
         }

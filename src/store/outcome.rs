@@ -71,7 +71,8 @@ pub enum Route {
     Full(MailboxName),
 }
 
-/// Why the store could not do what it was asked. In every case nothing was changed.
+/// Why the store could not do what it was asked. Nothing was changed; only of [`Error::Broken`] that is not
+/// known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// The message would take a mailbox over its quota.
@@ -92,8 +93,8 @@ pub enum Error {
     /// Something that may pass: the database is locked for too long, or the server is stopping.
     #[error("the mail store is not available: {0}")]
     Unavailable(String),
-    /// Reading or writing the disk failed, so what it holds is in doubt. Nothing more is
-    /// acknowledged; the process ends and the next start recovers.
+    /// Writing to the disk failed, so what it holds is in doubt: a change may be found there, whole, at the
+    /// next start. Nothing more is acknowledged; the process ends and the next start recovers.
     #[error("the disk that holds the mail fails: {0}")]
     Broken(String),
 }

@@ -249,7 +249,7 @@ impl Engine for Faulty {
         self.engine.tidy()
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.engine.close()
     }
 }

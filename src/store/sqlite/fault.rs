@@ -70,6 +70,12 @@ impl Faults {
             IOERR_FSYNC | IOERR_DIR_FSYNC if doing == Doing::Writing => Error::Broken(error.to_string()),
             _ => match code & 0xff {
                 BUSY | LOCKED => Error::Unavailable("the database is locked by another process".into()),
+                // To change a damaged database may damage more of it. Whoever reads elsewhere in it is
+                // served, so that nobody can end the server by asking for the one message.
+                CORRUPT | NOTADB if doing == Doing::Reading => {
+                    tracing::error!(%error, "the database is damaged where it was read: pillarbox verify");
+                    Error::Unavailable(error.to_string())
+                }
                 CORRUPT | NOTADB => Error::Broken(error.to_string()),
                 // A quota of the file system comes as a plain write error, a directory without room for
                 // another name as one that cannot be opened.

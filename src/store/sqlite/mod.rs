@@ -137,7 +137,7 @@ impl Engine for Sqlite {
         Box::pin(tidy::tidy(self))
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(tidy::close(self))
     }
 }

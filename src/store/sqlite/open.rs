@@ -13,7 +13,7 @@ use crate::mail::secret::Secret;
 use crate::store::open::{OpenError, Options, Tenure};
 use crate::store::owner;
 use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqlitePool};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -143,6 +143,8 @@ pub(super) async fn heed(
 async fn connect(file: &Path, busy: Duration) -> Result<SqliteConnection, sqlx::Error> {
     base(file)
         .busy_timeout(busy)
+        // What is set and read back once the schema is known holds for the schema too.
+        .synchronous(SqliteSynchronous::Full)
         // Before the first table, or not at all.
         .page_size(u32::try_from(PAGE_OCTETS).unwrap_or(8192))
         .connect()

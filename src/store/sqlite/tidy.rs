@@ -149,23 +149,22 @@ async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, kind: Kind) -> R
 
 /// The end: the WAL goes into the database and the connections are closed. Whoever closes the last
 /// one, here or in another process, removes the WAL.
-pub(super) async fn close(sqlite: &Sqlite) {
+///
+/// # Errors
+/// [`Error::Broken`] when the disk fails. Then the writer stays open: to close the last connection is to try
+/// the same once more, and to believe it.
+pub(super) async fn close(sqlite: &Sqlite) -> Result<(), Error> {
     sqlite.readers.close().await;
     let mut writing = sqlite.writing.lock().await;
-    let writers = writing.end();
-    let checkpoints = match &sqlite.checkpoints {
+    cut(sqlite).await?;
+    let last = match &sqlite.checkpoints {
         Some(checkpoints) => checkpoints.connection.lock().await.take(),
         None => None,
     };
-    let mut connections: Vec<SqliteConnection> = checkpoints.into_iter().collect();
-    for connection in &mut connections {
-        if let Err(error) = run(connection, Kind::Truncate).await {
-            tracing::warn!(%error, "the last checkpoint failed; the next start does it");
-        }
-    }
-    for connection in connections.into_iter().chain(writers) {
+    for connection in last.into_iter().chain(writing.end()) {
         if let Err(error) = connection.close().await {
             tracing::warn!(%error, "a connection could not be closed");
         }
     }
+    Ok(())
 }

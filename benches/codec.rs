@@ -3,8 +3,9 @@
 //! `cargo bench --bench codec`
 
 use bytes::BytesMut;
+use pillarbox::smtp::budget::Budget;
 use pillarbox::smtp::codec::{Codec, Frame, Framing};
-use pillarbox::smtp::intake::{Budget, Intake};
+use pillarbox::smtp::intake::Intake;
 use pillarbox::wire::dot::{BareNewline, Stuffer};
 use std::hint::black_box;
 use std::io::Write as _;

@@ -18,7 +18,8 @@ use pillarbox::mail::secret::Secret;
 use pillarbox::net::conn::{Conn, Ending};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::{Encryption, Keys};
-use pillarbox::smtp::intake::{Budget, MEMORY_OCTETS_MAX};
+use pillarbox::smtp::budget::Budget;
+use pillarbox::smtp::intake::MEMORY_OCTETS_MAX;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::server::{self, BUDGET_OCTETS, Context};
 use pillarbox::smtp::session::Terms;
@@ -69,6 +70,16 @@ impl World {
 
     /// A session with a peer that seems to be elsewhere.
     async fn connect(&self, role: Role, encryption: Encryption) -> (Client<TcpStream>, JoinHandle<()>) {
+        self.connect_within(BUDGET_OCTETS, role, encryption).await
+    }
+
+    /// The same where all that comes in may hold so many octets.
+    async fn connect_within(
+        &self,
+        budget_octets: usize,
+        role: Role,
+        encryption: Encryption,
+    ) -> (Client<TcpStream>, JoinHandle<()>) {
         let terms = Terms {
             hostname: HOST.into(),
             postmaster: address("postmaster@example.org"),
@@ -85,7 +96,7 @@ impl World {
             plaintext_auth: PlaintextAuth::LocalOnly,
             timeout: Duration::from_secs(20),
             bare_newline: BareNewline::Refuse,
-            budget: Budget::new(BUDGET_OCTETS),
+            budget: Budget::new(budget_octets),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
@@ -184,6 +195,32 @@ async fn what_comes_before_the_handshake_is_not_read_after_it() {
     session.await.expect("it ended");
     let [message] = &world.messages("bob").await[..] else { panic!("one message") };
     assert!(message.contains(" with ESMTPS id ") && message.contains("from client.example "), "{message}");
+}
+
+#[tokio::test]
+async fn recipients_that_there_is_no_memory_for_are_left_to_another_transaction() {
+    let world = World::new().await;
+    let (mut client, session) = world.connect_within(0, Role::Mx, Encryption::Off).await;
+    assert!(client.reply().await.starts_with("220 "));
+    client.talk(&[("EHLO client.example", "250"), ("MAIL FROM:<a@client.example>", "250 ")]).await;
+    let rcpt = format!("RCPT TO:<ann+{}@example.org>", "x".repeat(200));
+    let mut accepted = 0;
+    let refused = loop {
+        match client.say(&rcpt).await {
+            reply if reply.starts_with("250 ") => accepted += 1,
+            reply => break reply,
+        }
+    };
+    assert!(refused.starts_with("452 4.5.3 ") && (10..50).contains(&accepted), "{accepted}: {refused}");
+    let turns = [
+        ("DATA", "354 "),
+        ("Subject: x\r\n.", "250 2.0.0 queued"),
+        ("MAIL FROM:<a@client.example>", "250 "),
+        (&rcpt, "250 "),
+        ("QUIT", "221 "),
+    ];
+    client.talk(&turns).await;
+    session.await.expect("it ended");
 }
 
 // proves: RFC 6409 §4.3

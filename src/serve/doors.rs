@@ -14,7 +14,7 @@ use crate::net::inherited::Inherited;
 use crate::net::listener::{self, Limits, Listener};
 use crate::net::tls::{Encryption, Keys};
 use crate::pop3::offer::Expiry;
-use crate::smtp::intake::Budget;
+use crate::smtp::budget::Budget;
 use crate::smtp::role::Role;
 use crate::smtp::server::BUDGET_OCTETS;
 use crate::smtp::session::Terms;

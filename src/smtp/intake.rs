@@ -4,77 +4,18 @@
 //! It also holds what a message must not do, and gives the verdict at its end. It moves no octet to
 //! the store itself: [`Intake::take`] keeps, [`Intake::spill`] hands out what has to be written.
 
+use super::budget::{Allowance, Budget, STEP_OCTETS, Share};
 use super::session::BodyFault;
 use crate::mail::trace::{HEADER_OCTETS_MAX, HOPS_MAX, HeaderScan};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A message longer than this goes to the store in slices.
 pub const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 /// Size of a slice.
 pub const SLICE_OCTETS: usize = 128 * 1024;
-/// What each message may hold without asking the budget, the size of a slice when the budget is
-/// used up, and the step in which more is asked for.
-pub const STEP_OCTETS: usize = 16 * 1024;
-
-/// How much memory all messages that come in may hold together, beyond [`STEP_OCTETS`] for each.
-#[derive(Debug)]
-pub struct Budget {
-    octets_left: AtomicUsize,
-}
-
-impl Budget {
-    /// So many octets.
-    #[must_use]
-    pub fn new(octets: usize) -> Arc<Budget> {
-        Arc::new(Budget { octets_left: AtomicUsize::new(octets) })
-    }
-
-    fn take(&self, octets: usize) -> bool {
-        let less = |left: usize| left.checked_sub(octets);
-        self.octets_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn give_back(&self, octets: usize) {
-        self.octets_left.fetch_add(octets, Ordering::Relaxed);
-    }
-}
-
-/// What a message may hold of the budget; dropping it gives that back.
-#[derive(Debug)]
-struct Allowance {
-    budget: Arc<Budget>,
-    /// With the step that is free.
-    octets: usize,
-}
-
-impl Allowance {
-    /// Grows until `octets` are allowed; false when the budget has no more.
-    fn reach(&mut self, octets: usize) -> bool {
-        while self.octets < octets {
-            if !self.budget.take(STEP_OCTETS) {
-                return false;
-            }
-            self.octets += STEP_OCTETS;
-        }
-        true
-    }
-
-    fn shrink(&mut self, octets: usize) {
-        let octets = octets.max(STEP_OCTETS);
-        self.budget.give_back(self.octets.saturating_sub(octets));
-        self.octets = self.octets.min(octets);
-    }
-}
-
-impl Drop for Allowance {
-    fn drop(&mut self) {
-        self.shrink(STEP_OCTETS);
-    }
-}
 
 /// A message on its way in.
 #[derive(Debug)]
@@ -107,10 +48,6 @@ pub enum Kept {
     Store(Vec<Bytes>),
 }
 
-/// A share of the budget that a message holds until it is dropped.
-#[derive(Debug)]
-pub struct Share(#[expect(dead_code, reason = "held for its drop")] Allowance);
-
 impl Intake {
     /// A message of at most `octets_max` octets.
     #[must_use]
@@ -121,7 +58,7 @@ impl Intake {
             scan: HeaderScan::default(),
             fault: None,
             place: Place::Memory,
-            allowance: Allowance { budget, octets: STEP_OCTETS },
+            allowance: Allowance::new(budget),
             slices: VecDeque::new(),
             tail: BytesMut::new(),
         }
@@ -209,7 +146,7 @@ impl Intake {
         }
         let slices = self.slices.into();
         Ok(match self.place {
-            Place::Memory => Kept::Memory(slices, Share(self.allowance)),
+            Place::Memory => Kept::Memory(slices, self.allowance.into()),
             Place::Store => Kept::Store(slices),
         })
     }
@@ -240,7 +177,7 @@ mod tests {
             intake.take(piece);
             held_max = held_max.max(intake.slices.len() * SLICE_OCTETS + intake.tail.len());
             let steps = intake.tail.len().next_multiple_of(STEP_OCTETS);
-            let allowed = intake.allowance.octets.saturating_sub(intake.slices.len() * SLICE_OCTETS);
+            let allowed = intake.allowance.octets().saturating_sub(intake.slices.len() * SLICE_OCTETS);
             let capacity = intake.tail.capacity();
             assert!(capacity <= allowed.max(steps), "{capacity} where {allowed} are allowed");
             spilt.extend(std::iter::from_fn(|| intake.spill()));
@@ -253,7 +190,7 @@ mod tests {
     }
 
     fn left(budget: &Budget) -> usize {
-        budget.octets_left.load(Ordering::Relaxed)
+        budget.octets_left()
     }
 
     #[test]

@@ -75,6 +75,7 @@
 //! (CHUNKING, without BINARYMIME), 2034 and 3463 (ENHANCEDSTATUSCODES), 9422 (LIMITS), 3207
 //! (STARTTLS), 4954 (AUTH), 6409 (submission), 2033 (LMTP), 3848 (names in `Received:`).
 
+pub mod budget;
 pub mod codec;
 pub mod command;
 pub mod intake;

@@ -6,9 +6,10 @@
 mod delivery;
 mod login;
 
+use super::budget::{Addressees, Budget, Share};
 use super::codec::{Awaiting, Codec, Frame, Framing, LineEnds};
 use super::command::loggable;
-use super::intake::{Budget, Intake, Kept, Share};
+use super::intake::{Intake, Kept};
 use super::offer::Offer;
 use super::reply::Reply;
 use super::role::{Role, Senders};
@@ -20,7 +21,7 @@ use crate::net::conn::{Conn, ConnError, Got, Waiting};
 use crate::net::tls::{Encryption, Keys};
 use crate::store::Store;
 use crate::store::accounts::Mode;
-use crate::store::outcome::Error;
+use crate::store::outcome::{Error, Route};
 use crate::store::staging::Staging;
 use crate::wire::access::PlaintextAuth;
 use crate::wire::dot::BareNewline;
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
-/// Memory that all messages that come in may hold together, in octets.
+/// Memory that all messages that come in, and their recipients, may hold together, in octets.
 pub const BUDGET_OCTETS: usize = 32 * 1024 * 1024;
 /// How long a peer may take for a handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ pub struct Context {
     pub timeout: Duration,
     /// What becomes of a bare CR or LF.
     pub bare_newline: BareNewline,
-    /// The memory for messages; share one of [`BUDGET_OCTETS`] between all listeners.
+    /// The memory for what comes in; share one of [`BUDGET_OCTETS`] between all listeners.
     pub budget: Arc<Budget>,
 }
 
@@ -96,6 +97,8 @@ struct Driver<'a> {
     incoming: Option<Incoming>,
     /// What a message holds that waits for its delivery: its share of the budget, its staged slices.
     held: Option<Held>,
+    /// What the recipients of the transaction hold.
+    addressees: Addressees,
     refusals: u32,
 }
 
@@ -127,7 +130,8 @@ enum Ended {
 impl<'a> Driver<'a> {
     fn new(conn: Conn, peer: Peer, context: &'a Context) -> Driver<'a> {
         let codec = Codec::new(context.bare_newline);
-        Driver { conn, codec, peer, context, incoming: None, held: None, refusals: 0 }
+        let addressees = Addressees::new(context.budget.clone());
+        Driver { conn, codec, peer, context, incoming: None, held: None, addressees, refusals: 0 }
     }
 
     async fn run(mut self) -> Result<(), ConnError> {
@@ -163,6 +167,9 @@ impl<'a> Driver<'a> {
             };
             if !session.is_receiving() {
                 self.incoming = None;
+            }
+            if !session.is_in_transaction() {
+                self.addressees.clear();
             }
             self.say(&step, &topic);
             self.conn.relieve(self.context.timeout).await?;
@@ -302,10 +309,15 @@ impl<'a> Driver<'a> {
         let store = &self.context.store;
         match question {
             Ask::Route(to, octets) => {
-                let route = store.route(&to, octets).await;
-                Answer::Route(route.inspect_err(|error| {
+                let route = store.route(&to, octets).await.inspect_err(|error| {
                     warn!(to = to.to_string(), %error, "recipient not looked up");
-                }))
+                });
+                match route {
+                    Ok(Route::Mailboxes(mailboxes)) if !self.addressees.add(&to, &mailboxes) => {
+                        Answer::Crowded
+                    }
+                    route => Answer::Route(route),
+                }
             }
             Ask::MaySend(login, from) => {
                 let allowed = store.may_send(&login, &from).await;

@@ -138,6 +138,16 @@ impl Session {
         matches!(self.phase, Phase::Receiving(_) | Phase::ReceivingChunk(..) | Phase::Chunks(..))
     }
 
+    /// Whether there are recipients, or may be: else what is held for them can be thrown away.
+    #[must_use]
+    pub fn is_in_transaction(&self) -> bool {
+        let is_out = matches!(
+            self.phase,
+            Phase::Connected | Phase::Securing | Phase::Ready(_) | Phase::Exchanging(..) | Phase::Closed
+        );
+        !is_out
+    }
+
     /// Takes what happened, says what to do.
     pub fn step(&mut self, event: Event<'_>) -> Step {
         let phase = mem::replace(&mut self.phase, Phase::Closed);
@@ -189,6 +199,10 @@ impl Session {
                 Err(error) => say(Phase::Ready(mail.client), Reply::trouble(&error)),
             },
             (Phase::Routing(mail, to), Answer::Route(route)) => routed(mail, to, route),
+            (Phase::Routing(mail, _), Answer::Crowded) => say(
+                Phase::Transaction(Transaction { refused: mail.refused + 1, ..mail }),
+                Reply::TOO_MANY_RECIPIENTS,
+            ),
             (Phase::Delivering(client, _), Answer::Deliver(kept)) if verdict == Verdict::One => say(
                 Phase::Ready(client),
                 match kept {

@@ -101,6 +101,8 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Route`].
     Route(Result<Route, Error>),
+    /// To [`Ask::Route`]: there is no memory for another recipient at the moment.
+    Crowded,
     /// To [`Ask::MaySend`].
     MaySend(Result<bool, Error>),
     /// To [`Ask::Deliver`].

@@ -92,12 +92,6 @@ pub fn run(config: Config, lifetime: Lifetime, inherited: Inherited) -> Result<(
 }
 
 fn run_logged(config: Config, lifetime: Lifetime, inherited: Inherited) -> Result<(), ServeError> {
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
-    if geteuid().is_root() {
-        warn!("runs as root, which it does not need: config/pillarbox.service shows how to do without");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()
@@ -128,7 +122,14 @@ fn start_log(config: &Config) -> io::Result<()> {
 }
 
 async fn serve(mut config: Config, lifetime: Lifetime, mut inherited: Inherited) -> Result<(), ServeError> {
+    // Before the first word: whoever has read one may send a signal.
     let mut signals = Signals::listen()?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    if geteuid().is_root() {
+        warn!("runs as root, which it does not need: config/pillarbox.service shows how to do without");
+    }
     let keys = load_keys(&config)?;
     let scratch = scratch(&mut config, lifetime)?;
     leave_descriptors_for_the_store(&mut config, raise_descriptor_limit());

@@ -205,6 +205,16 @@ fn a_port_in_use_is_said_in_one_line() {
 }
 
 #[test]
+fn a_data_directory_that_everybody_may_write_to_is_told_of() {
+    let home = Home::new(&[]);
+    std::fs::create_dir(home.data_dir()).expect("made");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(home.data_dir(), mode).expect("set");
+    let ended = home.serve().stop();
+    assert!(ended.log.contains("can be written to by every user of this machine: chmod 0700"), "{ended:?}");
+}
+
+#[test]
 fn the_data_directory_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new(&[]);

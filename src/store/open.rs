@@ -9,7 +9,7 @@ use super::sqlite::Sqlite;
 use crate::mail::address::Domain;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -169,7 +169,10 @@ pub(super) async fn open(options: &Options) -> Result<(Sqlite, Tenancy), OpenErr
     let dir = options.data_dir.as_path();
     make(dir)?;
     let tenancy = match options.tenure {
-        Tenure::Server => Tenancy::server(dir).await?,
+        Tenure::Server => {
+            warn_of_others(dir);
+            Tenancy::server(dir).await?
+        }
         Tenure::Command => Tenancy { lock: Mutex::new(None) },
     };
     // Locking the directory itself keeps a server and a command from making the database together.
@@ -206,6 +209,15 @@ fn make(dir: &Path) -> Result<(), OpenError> {
         .into_iter()
         .try_for_each(sync_above)
         .map_err(|error| trouble(dir, "writing the directory above to disk (fsync)", error))
+}
+
+/// Files of ours are of mode 0600, but whoever may write to the directory can put others in their place.
+fn warn_of_others(dir: &Path) {
+    const BY_OTHERS: u32 = 0o002;
+    if dir.metadata().is_ok_and(|metadata| metadata.mode() & BY_OTHERS != 0) {
+        let dir = dir.display();
+        tracing::warn!("{dir} can be written to by every user of this machine: chmod 0700 {dir}");
+    }
 }
 
 fn sync_above(path: &Path) -> io::Result<()> {

@@ -151,13 +151,11 @@ async fn connect(file: &Path, busy: Duration) -> Result<SqliteConnection, sqlx::
         .await
 }
 
-/// Connects the writer anew, with the settings that were checked at open.
-pub(super) async fn reconnect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connection = connect(file, BUSY_TIMEOUT).await?;
-    for (name, value) in settings(Role::Writer) {
-        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut connection).await?;
-    }
-    quick::prepare(&mut connection).await?;
+/// Connects the writer anew, with the same settings.
+pub(super) async fn reconnect(file: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = connect(file, BUSY_TIMEOUT).await.map_err(|e| refusal(file, &e))?;
+    set(&mut connection, file, Role::Writer).await?;
+    quick::prepare(&mut connection).await.map_err(|e| refusal(file, &e))?;
     Ok(connection)
 }
 

@@ -17,6 +17,7 @@ use super::fault::Doing;
 use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, open, quick, remove, roll_back, setup, slices, tidy};
 use crate::mail::ids::BodyId;
 use crate::store::engine::{AccountChange, Done, Op};
+use crate::store::open::OpenError;
 use crate::store::outcome::Error;
 use bytes::Bytes;
 use sqlx::Row;
@@ -46,7 +47,7 @@ impl Writing {
     }
 
     /// Leaves the transaction that failed, on a new connection if the old one cannot.
-    async fn leave(&mut self) -> Sql<()> {
+    async fn leave(&mut self) -> Result<(), OpenError> {
         if let Some(slices) = &mut self.slices
             && let Err(error) = roll_back(slices).await
         {

@@ -13,12 +13,14 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use pillarbox::auth::outcome::{Denied, Verified};
 use pillarbox::auth::password::stored;
-use pillarbox::auth::{Auth, Caller};
+use pillarbox::auth::{Auth, Caller, Purpose};
 use pillarbox::mail::peer::{Peer, Security, TlsInfo};
 use pillarbox::mail::secret::{Credentials, Secret};
 use pillarbox::store::Store;
 use pillarbox::store::accounts::{Mode, StoredPassword};
-use pillarbox::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, ScramProof, Turn};
+use pillarbox::wire::sasl::{
+    Evidence, Exchange, Fault, Mechanism, ScramParameters, ScramProof, Strictness, Turn,
+};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
@@ -62,7 +64,7 @@ fn tls(exporter: [u8; 32]) -> Security {
 }
 
 fn caller(peer: &Peer) -> Caller<'_> {
-    Caller { proto: "test", peer, failures_before: 0 }
+    Caller { proto: "test", purpose: Purpose::Reading, peer, failures_before: 0 }
 }
 
 async fn closed_house(kit: &mut Kit) -> (Store, Auth) {
@@ -123,7 +125,8 @@ impl Client<'_> {
         security: &Security,
     ) -> Result<Verified, Denied> {
         let first = self.first();
-        let (mut exchange, turn) = Exchange::begin(mechanism, Some(first.as_bytes()), security, NONCE);
+        let (mut exchange, turn) =
+            Exchange::begin(mechanism, Some(first.as_bytes()), security, NONCE, Strictness::Full);
         let Turn::Parameters(user) = turn else { panic!("{turn:?}") };
         let parameters = auth.scram_parameters(&user, &caller(&local())).await?;
         let Turn::Challenge(challenge) = exchange.parameters(&parameters) else { panic!("no challenge") };
@@ -303,12 +306,49 @@ async fn in_open_mode_every_password_is_right_and_scram_is_not_offered() {
     let store = kit.open().await;
     let auth = Auth::new(store.clone(), Mode::Open, domain("example.org"));
     assert_eq!(auth.mechanisms(&tls([1; 32])), [Mechanism::Plain, Mechanism::Login]);
-    let (_, turn) = Exchange::begin(Mechanism::Plain, Some(b"AGFubgBhbnl0aGluZw=="), &Security::Plain, NONCE);
+    let (_, turn) = Exchange::begin(
+        Mechanism::Plain,
+        Some(b"AGFubgBhbnl0aGluZw=="),
+        &Security::Plain,
+        NONCE,
+        Strictness::Full,
+    );
     let Turn::Check(evidence) = turn else { panic!("{turn:?}") };
     let verified = auth.check(&evidence, &caller(&local())).await.unwrap();
     assert_eq!((verified.login.mailbox(), verified.signature), (&name("ann"), None));
+    assert_eq!(auth.strictness(), Strictness::Lax);
     let closed = Auth::new(store.clone(), Mode::Closed, domain("example.org"));
+    assert_eq!(closed.strictness(), Strictness::Full);
     assert_eq!(closed.mechanisms(&tls([1; 32])).first(), Some(&Mechanism::ScramSha256Plus));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn in_open_mode_any_user_name_may_send_and_reads_what_a_mailbox_can_be_called() {
+    let mut kit = Kit::new(On::Sqlite);
+    let store = kit.open().await;
+    let auth = Auth::new(store.clone(), Mode::Open, domain("example.org"));
+    let peer = local();
+    let long = "x".repeat(257);
+    let read_as = |mailbox| Ok::<_, Denied>(name(mailbox));
+    let nobody = Err(Denied::Credentials);
+    for (user, sends_as, reads) in [
+        ("ann", "ann", read_as("ann")),
+        (r"CORP\app", r#""corp\\app"@example.org"#, read_as(r#""corp\\app"@example.org"#)),
+        ("two words", r#""two words"@example.org"#, read_as(r#""two words"@example.org"#)),
+        ("a@b@c", r#""a@b@c"@example.org"#, read_as(r#""a@b@c"@example.org"#)),
+        ("x@localhost.", r#""x@localhost."@example.org"#, read_as(r#""x@localhost."@example.org"#)),
+        ("", "somebody", nobody.clone()),
+        ("a\nb", "somebody", nobody.clone()),
+        (&long, "somebody", nobody.clone()),
+    ] {
+        let evidence = Evidence::Password(Credentials { user: user.into(), password: secret("") });
+        let sending = Caller { purpose: Purpose::Sending, ..caller(&peer) };
+        let sender = auth.check(&evidence, &sending).await.expect("anybody may send");
+        assert_eq!(sender.login.mailbox(), &name(sends_as), "{user:?}");
+        let reader = auth.check(&evidence, &caller(&peer)).await;
+        assert_eq!(reader.map(|verified| verified.login.mailbox().clone()), reads, "{user:?}");
+    }
     store.close().await;
 }
 
@@ -337,7 +377,7 @@ proptest! {
         bound in any::<bool>(),
     ) {
         let security = if bound { tls([3; 32]) } else { Security::Plain };
-        let (mut exchange, mut turn) = Exchange::begin(mechanism, initial.as_deref(), &security, NONCE);
+        let (mut exchange, mut turn) = Exchange::begin(mechanism, initial.as_deref(), &security, NONCE, Strictness::Full);
         for line in lines {
             if let Turn::Parameters(_) = &turn {
                 let parameters = ScramParameters { salt: vec![1].into(), iterations: 4096 };

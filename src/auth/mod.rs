@@ -13,7 +13,7 @@ use crate::mail::secret::{Credentials, Secret};
 use crate::store::Store;
 use crate::store::accounts::{Mode, ScramKeys};
 use crate::store::outcome::Error;
-use crate::wire::sasl::{Evidence, Mechanism, ScramParameters, ScramProof};
+use crate::wire::sasl::{Evidence, Mechanism, ScramParameters, ScramProof, Strictness};
 use outcome::{Denied, Login, Verified};
 use remembered::Remembered;
 use std::num::NonZeroUsize;
@@ -22,6 +22,9 @@ use std::time::Instant;
 use throttle::Throttle;
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
+
+/// Whom the log calls one that has sent no user name which could be shown.
+const SOMEBODY: &str = "somebody";
 
 /// Checks credentials. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,11 +44,22 @@ struct Shared {
     remembered: Mutex<Remembered>,
 }
 
+/// What somebody wants to be let in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To send mail: no mailbox is opened.
+    Sending,
+    /// To open the mailbox of the user name.
+    Reading,
+}
+
 /// Who asks to be let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     /// What the listener is for, as the log calls it.
     pub proto: &'static str,
+    /// What a login leads to there.
+    pub purpose: Purpose,
     /// From where.
     pub peer: &'a Peer,
     /// Logins that have failed on the same connection.
@@ -71,6 +85,15 @@ impl Auth {
         match self.shared.mode {
             Mode::Open => Mechanism::WITH_PASSWORD,
             Mode::Closed => Mechanism::offered(security),
+        }
+    }
+
+    /// How logins are read: in open mode nothing of them is checked.
+    #[must_use]
+    pub fn strictness(&self) -> Strictness {
+        match self.shared.mode {
+            Mode::Open => Strictness::Lax,
+            Mode::Closed => Strictness::Full,
         }
     }
 
@@ -114,7 +137,8 @@ impl Auth {
         self.check(&evidence, caller).await.map(|verified| verified.login)
     }
 
-    /// Whom `evidence` lets in. In open mode every password is right, and no SCRAM proof.
+    /// Whom `evidence` lets in. In open mode every password is right, and no SCRAM proof; every user name
+    /// may send, and those that a mailbox can have may read.
     ///
     /// A refusal is in the log at once, and takes its time: the more failures the peer has had lately
     /// and the more there were in this connection, the longer.
@@ -123,7 +147,7 @@ impl Auth {
     /// [`Denied`], the same in words and time whatever was wrong.
     pub async fn check(&self, evidence: &Evidence, caller: &Caller<'_>) -> Result<Verified, Denied> {
         let verdict = match evidence {
-            Evidence::Password(credentials) => self.password(credentials, caller.peer).await,
+            Evidence::Password(credentials) => self.password(credentials, caller).await,
             Evidence::Scram(proof) => self.proof(proof, caller.peer).await,
             Evidence::Void(_) => self.admit(caller.peer).map(|()| None),
         };
@@ -142,13 +166,26 @@ impl Auth {
         Err(denied)
     }
 
-    async fn password(&self, credentials: &Credentials, peer: &Peer) -> Result<Option<Verified>, Denied> {
-        let mailbox = mailbox_of(&credentials.user, &self.shared.hostname);
+    async fn password(
+        &self,
+        credentials: &Credentials,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Verified>, Denied> {
+        let Credentials { user, password } = credentials;
+        let mailbox = mailbox_of(user, &self.shared.hostname);
         let login = match self.shared.mode {
-            Mode::Open => mailbox.map(Login::by_name),
-            Mode::Closed => self.known(mailbox, &credentials.password, peer).await?,
+            Mode::Open => mailbox.or_else(|| self.unheard_of(user, caller.purpose)).map(Login::by_name),
+            Mode::Closed => self.known(mailbox, password, caller.peer).await?,
         };
         Ok(login.map(|login| Verified { login, signature: None }))
+    }
+
+    /// The mailbox of a user name in open mode that is no address: all of it is a local part here. Where no
+    /// mailbox is opened, one that cannot even be that goes by a name that stands for all of them.
+    fn unheard_of(&self, user: &str, purpose: Purpose) -> Option<MailboxName> {
+        let here = |local: &str| Address::new(local.to_owned(), self.shared.hostname.clone()).ok();
+        let somebody = || here(SOMEBODY).filter(|_| purpose == Purpose::Sending);
+        here(user).or_else(somebody).map(|address| address.name())
     }
 
     async fn proof(&self, proof: &ScramProof, peer: &Peer) -> Result<Option<Verified>, Denied> {

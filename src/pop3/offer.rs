@@ -118,7 +118,8 @@ mod tests {
             (tls(), StartTls::Impossible, Plaintext::Refused, &["USER", SASL]),
             (tls(), StartTls::Possible, Plaintext::Refused, &["USER", SASL]),
         ] {
-            let access = Access { security, start_tls, plaintext, mechanisms: MECHANISMS.into() };
+            let access =
+                Access { security, start_tls, plaintext, mechanisms: MECHANISMS.into(), ..Access::default() };
             let offer = Offer { access, ..Offer::default() };
             let mut lines = offer.capabilities();
             lines.retain(|line| line == "USER" || line == "STLS" || line.starts_with("SASL"));

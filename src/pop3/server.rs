@@ -10,7 +10,7 @@ use super::pages::{Pages, Progress};
 use super::reply::Reply;
 use super::session::{Answer, Ask, Event, Next, Payload, Refusal, Session, Step};
 use crate::auth::outcome::Login;
-use crate::auth::{self, Auth, Caller};
+use crate::auth::{self, Auth, Caller, Purpose};
 use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::peer::{Peer, Security};
@@ -216,6 +216,7 @@ impl Driver {
             start_tls: encryption.start_tls(),
             plaintext: plaintext_auth.towards(&self.peer),
             mechanisms: auth.mechanisms(&security).into(),
+            strictness: auth.strictness(),
             security,
         };
         Offer { expiry: *expiry, access }
@@ -374,7 +375,8 @@ impl Driver {
     }
 
     fn caller(&self) -> Caller<'_> {
-        Caller { proto: "pop3", peer: &self.peer, failures_before: self.session.failed_logins() }
+        let failures_before = self.session.failed_logins();
+        Caller { proto: "pop3", purpose: Purpose::Reading, peer: &self.peer, failures_before }
     }
 
     async fn open(&mut self, login: &Login) -> Result<Listing, Refusal> {

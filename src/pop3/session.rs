@@ -16,6 +16,7 @@ use crate::mail::ids::MessageId;
 use crate::mail::listing::{Entry, Listing};
 use crate::mail::secret::{Credentials, Secret};
 use crate::store::outcome::{Error, Expunged};
+use crate::wire::access::Access;
 use crate::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, Turn};
 use bytes::BytesMut;
 use std::mem;
@@ -253,8 +254,8 @@ impl Session {
         match (phase, answer) {
             (Beginning { mechanism, initial }, Answer::Nonce(Ok(nonce))) => {
                 let initial = initial.as_ref().map(Secret::expose);
-                let (exchange, turn) =
-                    Exchange::begin(mechanism, initial, &self.offer.access.security, nonce);
+                let Access { security, strictness, .. } = &self.offer.access;
+                let (exchange, turn) = Exchange::begin(mechanism, initial, security, nonce, *strictness);
                 self.turn(Box::new(exchange), None, turn)
             }
             (Beginning { .. }, Answer::Nonce(Err(error))) => self.stay(ANEW, Reply::trouble(&error)),

@@ -190,6 +190,7 @@ impl<'a> Driver<'a> {
             start_tls: encryption.start_tls(),
             plaintext: plaintext_auth.towards(&self.peer),
             mechanisms: login::mechanisms(terms.role, *mode, auth.mechanisms(&security)),
+            strictness: auth.strictness(),
             security,
         }
     }

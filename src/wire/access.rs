@@ -1,6 +1,6 @@
 //! What protects a connection, and who may log in over it: the rule that both protocols keep.
 
-use super::sasl::Mechanism;
+use super::sasl::{Mechanism, Strictness};
 use crate::mail::peer::{Peer, Security};
 use std::borrow::Cow;
 
@@ -54,6 +54,8 @@ pub struct Access {
     /// The mechanisms of SASL for this listener, mode and security, strongest first; empty where there
     /// is no AUTH.
     pub mechanisms: Cow<'static, [Mechanism]>,
+    /// How a login is read.
+    pub strictness: Strictness,
 }
 
 impl Default for Access {
@@ -64,6 +66,7 @@ impl Default for Access {
             start_tls: StartTls::Impossible,
             plaintext: Plaintext::Refused,
             mechanisms: Cow::Borrowed(&[]),
+            strictness: Strictness::Full,
         }
     }
 }

@@ -25,7 +25,7 @@ use pillarbox::smtp::session::{Answer, Ask, BodyFault, Event, Next, Session, Ste
 use pillarbox::store::outcome::{Error, Receipt, Route};
 use pillarbox::wire::access::{Plaintext, StartTls};
 use pillarbox::wire::dot::BareNewline;
-use pillarbox::wire::sasl::{Evidence, Mechanism, ScramParameters, ServerSignature};
+use pillarbox::wire::sasl::{Evidence, Mechanism, ScramParameters, ServerSignature, Strictness};
 use std::sync::Arc;
 use tokio_util::codec::Decoder;
 
@@ -84,6 +84,7 @@ fn offer(role: Role, with: &[With], security: Security) -> Offer {
             Role::Submission => Mechanism::offered(&security).into(),
             Role::Mx | Role::Lmtp => Offer::default().mechanisms,
         },
+        strictness: if has(With::Open) { Strictness::Lax } else { Strictness::Full },
         security,
     }
 }

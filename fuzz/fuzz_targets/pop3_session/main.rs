@@ -37,6 +37,7 @@ fn offer(words: &[u8], security: Security) -> Offer {
         plaintext: if has(b'r') { Plaintext::Refused } else { Plaintext::Allowed },
         mechanisms: if has(b'n') { [].as_slice().into() } else { Mechanism::offered(&security).into() },
         security,
+        ..Access::default()
     };
     Offer { expiry: Expiry::Never, access }
 }

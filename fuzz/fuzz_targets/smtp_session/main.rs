@@ -24,7 +24,7 @@ use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Next, Session, Step, Terms};
 use pillarbox::wire::access::{Plaintext, StartTls};
-use pillarbox::wire::sasl::Mechanism;
+use pillarbox::wire::sasl::{Mechanism, Strictness};
 use pillarbox_fuzz::script::{self, Turn};
 use std::sync::Arc;
 
@@ -58,6 +58,7 @@ fn offer(role: Role, words: &[u8], security: Security) -> Offer {
             Role::Submission => Mechanism::offered(&security).into(),
             Role::Mx | Role::Lmtp => Offer::default().mechanisms,
         },
+        strictness: if has(b'o') { Strictness::Lax } else { Strictness::Full },
         security,
     }
 }

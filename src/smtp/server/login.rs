@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::auth::outcome::{Denied, Verified};
-use crate::auth::{Caller, report};
+use crate::auth::{Caller, Purpose, report};
 use crate::smtp::role::{Logins, Role};
 use crate::smtp::session::Session;
 use crate::store::accounts::Mode;
@@ -20,7 +20,8 @@ pub(super) fn mechanisms(role: Role, mode: Mode, known: &'static [Mechanism]) ->
 impl Driver<'_> {
     fn caller<'a>(&'a self, session: &Session) -> Caller<'a> {
         let proto = self.context.terms.role.rules().name;
-        Caller { proto, peer: &self.peer, failures_before: session.failed_logins() }
+        let failures_before = session.failed_logins();
+        Caller { proto, purpose: Purpose::Sending, peer: &self.peer, failures_before }
     }
 
     pub(super) async fn parameters(&self, user: &str, session: &Session) -> Result<ScramParameters, Denied> {

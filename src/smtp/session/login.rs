@@ -7,6 +7,7 @@ use crate::mail::trace::Protocol;
 use crate::smtp::codec::Awaiting;
 use crate::smtp::command::{Auth, Client};
 use crate::smtp::reply::Reply;
+use crate::wire::access::Access;
 use crate::wire::sasl::{Evidence, Exchange, Fault, Mechanism, Turn};
 use smallvec::smallvec;
 
@@ -63,7 +64,8 @@ impl Session {
         match (under_way, event) {
             (Exchanging::Beginning { mechanism, initial }, Event::Answer(Answer::Nonce(Ok(nonce)))) => {
                 let initial = initial.as_ref().map(Secret::expose);
-                let (exchange, turn) = Exchange::begin(mechanism, initial, &self.offer.security, nonce);
+                let Access { security, strictness, .. } = &self.offer;
+                let (exchange, turn) = Exchange::begin(mechanism, initial, security, nonce, *strictness);
                 self.turn(client, Box::new(exchange), None, turn)
             }
             (Exchanging::Beginning { .. }, Event::Answer(Answer::Nonce(Err(_)))) => {

@@ -33,6 +33,16 @@ pub enum Mechanism {
     ScramSha256Plus,
 }
 
+/// How much of what a client claims has to make sense before it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strictness {
+    /// As an account could have sent it, and for itself.
+    #[default]
+    Full,
+    /// Any name and any password, for whomever: nobody is going to check them.
+    Lax,
+}
+
 /// What a client gave to prove who it is.
 #[derive(Clone, Debug)]
 pub enum Evidence {
@@ -105,8 +115,8 @@ enum State {
 
 /// A mechanism that waits for its first message.
 enum First {
-    Plain,
-    Login,
+    Plain(Strictness),
+    Login(Strictness),
     Scram(scram::Start),
 }
 
@@ -208,17 +218,19 @@ fn exporter(security: &Security) -> Option<[u8; 32]> {
 
 impl Exchange {
     /// Begins. `initial` is the initial response as it stood in the command: base64, or `=` for an
-    /// empty one (RFC 4954 §4, RFC 5034 §4). `nonce` are fresh random octets for SCRAM.
+    /// empty one (RFC 4954 §4, RFC 5034 §4). `nonce` are fresh random octets for SCRAM, which is always
+    /// read with full strictness.
     pub fn begin(
         mechanism: Mechanism,
         initial: Option<&[u8]>,
         security: &Security,
         nonce: [u8; 18],
+        strictness: Strictness,
     ) -> (Exchange, Turn) {
         let scram = |mechanism| First::Scram(scram::Start::new(mechanism, exporter(security), nonce));
         let first = match mechanism {
-            Mechanism::Plain => First::Plain,
-            Mechanism::Login => First::Login,
+            Mechanism::Plain => First::Plain(strictness),
+            Mechanism::Login => First::Login(strictness),
             Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => scram(mechanism),
         };
         let mut exchange = Exchange { state: State::Over };
@@ -277,8 +289,8 @@ impl Exchange {
 
     fn first(&mut self, first: First, message: &[u8]) -> Turn {
         match first {
-            First::Plain => self.after(plain::message(message)),
-            First::Login => self.after(login::user(message)),
+            First::Plain(strictness) => self.after(plain::message(message, strictness)),
+            First::Login(strictness) => self.after(login::user(message, strictness)),
             First::Scram(start) => self.after(start.message(message)),
         }
     }

@@ -11,7 +11,7 @@ fn tls(exporter: Option<[u8; 32]>) -> Security {
 }
 
 fn begin(mechanism: Mechanism, message: &[u8], security: &Security) -> (Exchange, Turn) {
-    Exchange::begin(mechanism, Some(encode(message).as_bytes()), security, NONCE)
+    Exchange::begin(mechanism, Some(encode(message).as_bytes()), security, NONCE, Strictness::Full)
 }
 
 /// A turn as text, secrets shown.
@@ -72,7 +72,8 @@ fn plain_takes_a_name_and_a_password_and_nobody_acts_for_another() {
     ] {
         let (_, at_once) = begin(Mechanism::Plain, message, &Security::Plain);
         assert_eq!(told(&at_once), turn, "{message:?}");
-        let (mut exchange, first) = Exchange::begin(Mechanism::Plain, None, &Security::Plain, NONCE);
+        let (mut exchange, first) =
+            Exchange::begin(Mechanism::Plain, None, &Security::Plain, NONCE, Strictness::Full);
         assert_eq!(told(&first), "challenge ");
         assert_eq!(told(&exchange.line(encode(message).as_bytes())), turn, "{message:?}");
         if turn.starts_with("check") {
@@ -82,15 +83,49 @@ fn plain_takes_a_name_and_a_password_and_nobody_acts_for_another() {
     }
 }
 
+#[test]
+fn where_nobody_checks_passwords_any_name_and_password_are_taken_for_whomever() {
+    let begin = |mechanism, message: &[u8]| {
+        Exchange::begin(mechanism, Some(encode(message).as_bytes()), &Security::Plain, NONCE, Strictness::Lax)
+    };
+    for (message, turn) in [
+        (b"\0ann\0secret".as_slice(), "check ann secret"),
+        (b"bob\0ann\0secret", "check bob secret"),
+        (b"\0CORP\\app\0", "check CORP\\app "),
+        (b"\0\0secret", "check  secret"),
+        (b"\0\0", "check  "),
+        (b"\0a\xffn\0x", "check a\u{fffd}n x"),
+        (b"\0ann\0sec\0ret", "Malformed"),
+        (b"ann\0secret", "Malformed"),
+        (b"", "Malformed"),
+    ] {
+        let (mut exchange, at_once) = begin(Mechanism::Plain, message);
+        assert_eq!(told(&at_once), turn, "{message:?}");
+        if turn.starts_with("check") {
+            assert_eq!(told(&exchange.verified(None)), "done");
+        }
+    }
+    for (user, password, turn) in [
+        (b"".as_slice(), b"".as_slice(), "check  "),
+        (b"two words", b"a\0b", "check two words a\0b"),
+        (b"a\xffn", b"x", "check a\u{fffd}n x"),
+    ] {
+        let (mut exchange, challenge) = begin(Mechanism::Login, user);
+        assert_eq!(told(&challenge), "challenge Password:");
+        assert_eq!(told(&exchange.line(encode(password).as_bytes())), turn);
+    }
+}
+
 // proves: RFC 4954 §4, RFC 5034 §4
 #[test]
 fn an_asterisk_cancels_at_any_point_and_an_equals_sign_is_an_empty_response() {
     for mechanism in Mechanism::WITH_BINDING {
-        let (mut exchange, _) = Exchange::begin(*mechanism, None, &tls(Some([1; 32])), NONCE);
+        let (mut exchange, _) =
+            Exchange::begin(*mechanism, None, &tls(Some([1; 32])), NONCE, Strictness::Full);
         assert_eq!(told(&exchange.line(b"*")), "Cancelled");
         assert_eq!(told(&exchange.line(b"*")), "Cancelled");
         assert_eq!(told(&exchange.line(&b"AGFubgBzZWNyZXQ="[..])), "Malformed", "it is over");
-        let (_, turn) = Exchange::begin(*mechanism, Some(b"="), &tls(Some([1; 32])), NONCE);
+        let (_, turn) = Exchange::begin(*mechanism, Some(b"="), &tls(Some([1; 32])), NONCE, Strictness::Full);
         assert_eq!(told(&turn), "Malformed");
     }
     let (mut exchange, _) = begin(Mechanism::Login, b"ann", &Security::Plain);
@@ -112,9 +147,11 @@ fn what_is_not_canonical_base64_is_told_apart() {
         b"\xff\xfe\0",
     ] {
         for mechanism in Mechanism::WITH_BINDING {
-            let (mut exchange, _) = Exchange::begin(*mechanism, None, &Security::Plain, NONCE);
+            let (mut exchange, _) =
+                Exchange::begin(*mechanism, None, &Security::Plain, NONCE, Strictness::Full);
             assert_eq!(told(&exchange.line(line)), "NotBase64", "{line:?}");
-            let (_, turn) = Exchange::begin(*mechanism, Some(line), &Security::Plain, NONCE);
+            let (_, turn) =
+                Exchange::begin(*mechanism, Some(line), &Security::Plain, NONCE, Strictness::Full);
             assert_eq!(told(&turn), "NotBase64", "{line:?}");
         }
     }
@@ -122,7 +159,8 @@ fn what_is_not_canonical_base64_is_told_apart() {
 
 #[test]
 fn login_asks_for_the_name_and_then_for_the_password() {
-    let (mut exchange, turn) = Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE);
+    let (mut exchange, turn) =
+        Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE, Strictness::Full);
     assert!(matches!(turn, Turn::Challenge(line) if line == "VXNlcm5hbWU6"));
     assert!(matches!(exchange.line(b"YW5u"), Turn::Challenge(line) if line == "UGFzc3dvcmQ6"));
     assert_eq!(told(&exchange.line(b"c2VjcmV0")), "check ann secret");
@@ -133,7 +171,8 @@ fn login_asks_for_the_name_and_then_for_the_password() {
     assert!(matches!(exchange.line(b"c+k="), Turn::Check(_)), "a password in Latin-1");
 
     for (user, password) in [("", "x"), ("a\0", "x"), ("ann", ""), ("ann", "a\0b")] {
-        let (mut exchange, _) = Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE);
+        let (mut exchange, _) =
+            Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE, Strictness::Full);
         exchange.line(encode(user).as_bytes());
         assert_eq!(told(&exchange.line(encode(password).as_bytes())), "Malformed", "{user:?} {password:?}");
     }
@@ -262,7 +301,7 @@ fn calls_out_of_turn_end_an_exchange_and_nobody_is_logged_in() {
     let mut twice = scram();
     twice.parameters(&parameters());
     assert_eq!(told(&twice.parameters(&parameters())), "Malformed");
-    let (mut plain, _) = Exchange::begin(Mechanism::Plain, None, &Security::Plain, NONCE);
+    let (mut plain, _) = Exchange::begin(Mechanism::Plain, None, &Security::Plain, NONCE, Strictness::Full);
     assert_eq!(told(&plain.verified(None)), "Malformed");
     let (mut plain, _) = begin(Mechanism::Plain, b"\0ann\0secret", &Security::Plain);
     assert_eq!(told(&plain.line(b"")), "Malformed");

@@ -1,0 +1,63 @@
+//! What a mail catcher owes to the applications and tests that use it: open mode against the real
+//! program.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at what it cannot do"
+)]
+
+mod support;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use support::Home;
+use support::wire::{Pop3, Smtp, mailbox};
+
+#[test]
+fn auth_takes_any_name_and_any_password_at_once() {
+    let server = Home::new(&[("listen.submission", "127.0.0.1:0")]).serve();
+    let long = "x".repeat(300);
+    for (user, password) in [
+        ("alice@example.org", "secret"),
+        (r"CORP\app", "secret"),
+        ("two words", "secret"),
+        ("a@b@c", "secret"),
+        ("x@localhost.", "secret"),
+        (&long, "secret"),
+        ("", "secret"),
+        ("alice", ""),
+        ("", ""),
+    ] {
+        for listener in [server.smtp, server.address("submission").expect("it listens there")] {
+            let mut plain = Smtp::open(listener);
+            plain.expect(&format!("AUTH PLAIN {}", STANDARD.encode(format!("\0{user}\0{password}"))), 235);
+            plain.envelope("app@client.example", &["bob@example.org"]);
+            let mut for_another = Smtp::open(listener);
+            let message = STANDARD.encode(format!("boss\0{user}\0{password}"));
+            for_another.expect(&format!("AUTH PLAIN {message}"), 235);
+            let mut login = Smtp::open(listener);
+            login.expect("AUTH LOGIN", 334);
+            login.expect(&STANDARD.encode(user), 334);
+            login.expect(&STANDARD.encode(password), 235);
+        }
+    }
+    assert!(!server.log().contains("auth failed"), "nothing was held against anybody");
+}
+
+#[test]
+fn a_user_name_that_is_no_address_opens_a_mailbox_of_that_name() {
+    let server = Home::new(&[("hostname", "mail.example.org")]).serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let message = b"Subject: x\r\n\r\nx\r\n";
+    assert_eq!(smtp.deliver("a@client.example", r#""two words"@mail.example.org"#, message).code, 250);
+    assert_eq!(mailbox(server.pop3, "two words").len(), 1);
+    for (message, messages) in [("two words\0ann\0", 1), ("\0ann\0", 0)] {
+        let mut pop3 = Pop3::connect(server.pop3);
+        pop3.ok(&format!("AUTH PLAIN {}", STANDARD.encode(message)));
+        assert_eq!(pop3.stat().0, messages, "{message:?}");
+        pop3.ok("QUIT");
+    }
+    let mut pop3 = Pop3::connect(server.pop3);
+    assert!(pop3.err(&format!("AUTH PLAIN {}", STANDARD.encode("\0\0x"))).starts_with("-ERR [AUTH]"));
+}

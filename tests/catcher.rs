@@ -46,6 +46,58 @@ fn auth_takes_any_name_and_any_password_at_once() {
 }
 
 #[test]
+fn a_login_opens_the_mailbox_that_mail_for_the_same_name_goes_to() {
+    let home = Home::new(&[]);
+    home.succeed(&["alias", "add", "sales@example.org", "alice@example.org"], "");
+    home.succeed(&["alias", "add", "team@example.org", "alice@example.org", "bob@example.org"], "");
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let mut deliver = |to: &str| {
+        assert_eq!(smtp.deliver("a@client.example", to, b"Subject: x\r\n\r\nx\r\n").code, 250);
+    };
+    deliver("alice+shop@example.org");
+    deliver("dave@example.org");
+    for (user, messages) in [
+        ("alice@example.org", 1),
+        ("alice+shop@example.org", 1),
+        ("Alice+other+x@EXAMPLE.org", 1),
+        ("sales@example.org", 1),
+        ("sales+x@example.org", 1),
+        ("team@example.org", 0),
+        ("nobody+x@example.org", 0),
+        ("dave@example.org", 1),
+    ] {
+        assert_eq!(mailbox(server.pop3, user).len(), messages, "{user}");
+    }
+    // The two names are one mailbox, which one session at a time has.
+    let mut first = Pop3::open(server.pop3, "alice+shop@example.org", "any");
+    let mut second = Pop3::connect(server.pop3);
+    second.ok("USER alice@example.org");
+    assert!(second.err("PASS any").starts_with("-ERR [IN-USE]"));
+    first.ok("QUIT");
+    // What was caught before there was an alias stays in reach.
+    home.succeed(&["alias", "add", "dave@example.org", "alice@example.org"], "");
+    deliver("dave@example.org");
+    assert_eq!(mailbox(server.pop3, "dave@example.org").len(), 1);
+    assert_eq!(mailbox(server.pop3, "alice@example.org").len(), 2);
+}
+
+#[test]
+fn a_mailbox_whose_name_has_a_tag_is_opened_by_its_whole_name() {
+    let mut home = Home::new(&[("accounts.tag_separator", "")]);
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let message = b"Subject: x\r\n\r\nx\r\n";
+    assert_eq!(smtp.deliver("a@client.example", "alice+shop@example.org", message).code, 250);
+    assert_eq!(mailbox(server.pop3, "alice+shop@example.org").len(), 1);
+    assert!(server.stop().status.success());
+    home.set("accounts.tag_separator", "+");
+    let server = home.serve();
+    assert_eq!(mailbox(server.pop3, "alice+shop@example.org").len(), 1);
+    assert_eq!(mailbox(server.pop3, "alice+other@example.org").len(), 0);
+}
+
+#[test]
 fn a_user_name_that_is_no_address_opens_a_mailbox_of_that_name() {
     let server = Home::new(&[("hostname", "mail.example.org")]).serve();
     let mut smtp = Smtp::open(server.smtp);

@@ -174,10 +174,25 @@ impl Auth {
         let Credentials { user, password } = credentials;
         let mailbox = mailbox_of(user, &self.shared.hostname);
         let login = match self.shared.mode {
-            Mode::Open => mailbox.or_else(|| self.unheard_of(user, caller.purpose)).map(Login::by_name),
+            Mode::Open => self.anybody(mailbox, user, caller.purpose).await?,
             Mode::Closed => self.known(mailbox, password, caller.peer).await?,
         };
         Ok(login.map(|login| Verified { login, signature: None }))
+    }
+
+    /// Whoever it is, in open mode. Who wants to read gets the mailbox that mail for the same name goes to.
+    async fn anybody(
+        &self,
+        mailbox: Option<MailboxName>,
+        user: &str,
+        purpose: Purpose,
+    ) -> Result<Option<Login>, Denied> {
+        let Some(name) = mailbox.or_else(|| self.unheard_of(user, purpose)) else { return Ok(None) };
+        let name = match purpose {
+            Purpose::Sending => name,
+            Purpose::Reading => self.shared.store.mailbox_behind(name).await.map_err(Denied::Store)?,
+        };
+        Ok(Some(Login::by_name(name)))
     }
 
     /// The mailbox of a user name in open mode that is no address: all of it is a local part here. Where no
@@ -297,8 +312,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The mailbox of a user name: an address, or a local part at `hostname`. The name of a mailbox and
-/// nothing that leads to it: no tag is taken off, no alias followed.
+/// The mailbox of a user name: an address, or a local part at `hostname`. No tag is taken off and no
+/// alias followed: a password is that of an account.
 fn mailbox_of(user: &str, hostname: &Domain) -> Option<MailboxName> {
     let whole;
     let text = if user.contains('@') {

@@ -5,6 +5,7 @@
 //! catch-all of the domain; then what exists without being written down anywhere: in open mode
 //! every address, in closed mode `postmaster`.
 
+use super::Inner;
 use super::accounts::{Mode, Origin};
 use super::engine::{MailboxFacts, Names, Takes};
 use super::lookups::Lookups;
@@ -211,6 +212,27 @@ impl Walk {
 }
 
 impl super::Store {
+    /// The mailbox that somebody wants to open in open mode, where a name may be one that only leads to it:
+    /// that of this name if there is one, else the one that mail for it goes to. A name that leads to
+    /// several, or nowhere, is left as it is.
+    ///
+    /// # Errors
+    /// [`Error`] when the question could not be answered.
+    pub async fn mailbox_behind(&self, name: MailboxName) -> Result<MailboxName, Error> {
+        let Inner { lookups, policy, .. } = &*self.inner;
+        let text = name.to_string();
+        let known = self.ask(lookups.names(vec![text.clone()])).await?;
+        // Also where an alias was added later: what the mailbox holds from before must stay in reach.
+        if known.mailboxes.contains_key(&text) {
+            return Ok(name);
+        }
+        let walk = self.ask(Walk::from(lookups, policy, &name)).await?;
+        match <[MailboxName; 1]>::try_from(walk.found) {
+            Ok([one]) => Ok(one),
+            Err(_) => Ok(name),
+        }
+    }
+
     /// Whether mail from `from` may be sent by `who`: from the address of the account, one of its `+tag`s, or
     /// an alias, catch-alls included, that ends in it. What has mail for `from` may send as `from`. The null
     /// reverse-path is nobody's, so every account that exists may. An account that was removed sends as

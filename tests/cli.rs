@@ -217,8 +217,8 @@ fn without_a_database_there_is_nothing_to_list_and_none_is_made() {
     assert_eq!(home.json(&["account", "list", "--json"]), json!([]));
     assert_eq!(home.json(&["alias", "list", "--json"]), json!([]));
     for (command, reason) in [
-        (&["message", "list", "a@example.org"][..], "there is no mailbox a@example.org"),
-        (&["message", "show", "a@example.org", "1"], "there is no mailbox a@example.org"),
+        (&["message", "show", "a@example.org", "1"][..], "there is no message 1: the mailbox is empty"),
+        (&["export", "a@example.org", "--mbox", "-"], "there is no mailbox a@example.org"),
         (&["account", "remove", "a@example.org"], "there is no account a@example.org"),
         (&["account", "password", "a@example.org", "--password-stdin"], "there is no account a@example.org"),
         (&["alias", "remove", "@example.org"], "there is no alias @example.org"),
@@ -228,6 +228,31 @@ fn without_a_database_there_is_nothing_to_list_and_none_is_made() {
         home.run(command).code(1).stdout(is_empty()).stderr(one_line_of_reason().and(contains(reason)));
     }
     assert!(!home.data_dir().exists());
+}
+
+#[test]
+fn a_mailbox_that_mail_has_not_made_yet_is_empty_in_open_mode_and_unknown_in_closed_mode() {
+    const LIST: [&str; 3] = ["message", "list", "a@example.org"];
+    const SHOW: [&str; 4] = ["message", "show", "a@example.org", "1"];
+    let open = Home::new(OPEN);
+    let closed = Home::new(CLOSED);
+    for made in [false, true] {
+        if made {
+            closed.run_with(&["account", "add", "b@example.org", "--password-stdin"], "x\n").success();
+            open.run_with(&["account", "add", "b@example.org", "--password-stdin"], "x\n").success();
+        }
+        let head = "NUMBER  DATE  FROM  SUBJECT  OCTETS  ATTACHMENTS\n";
+        open.run(&LIST).success().stdout(head).stderr(is_empty());
+        assert_eq!(open.json(&[&LIST[..], &["--json"]].concat()), json!([]));
+        open.run(&SHOW).code(1).stderr(contains("there is no message 1: the mailbox is empty"));
+        for command in [&LIST[..], &SHOW] {
+            closed
+                .run(command)
+                .code(1)
+                .stdout(is_empty())
+                .stderr(contains("there is no mailbox a@example.org"));
+        }
+    }
 }
 
 #[test]
@@ -405,7 +430,7 @@ fn messages_are_listed_and_shown_while_the_server_runs() {
     home.run(&["message", "show", "alice@example.org", "3"])
         .code(1)
         .stderr(one_line_of_reason().and(contains("there is no message 3: the mailbox has 2 messages")));
-    home.run(&["message", "list", "nobody@example.org"]).code(1).stderr(one_line_of_reason());
+    home.run(&["message", "list", "nobody@example.org"]).success();
     let accounts = home.json(&["account", "list", "--json"]);
     assert_eq!((&accounts[0]["kind"], &accounts[0]["messages"]), (&json!("caught"), &json!(2)));
     home.run(&["account", "remove", "alice@example.org"])

@@ -6,7 +6,7 @@ use super::mime::{Attachment, Digest, Extent, digest};
 use super::open::{database_exists, with_store};
 use super::output::{Failure, Output, Place};
 use super::text::{Side, Table, cut, lines, one_line};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::mail::address::Address;
 use crate::mail::ids::MsgNo;
 use crate::mail::listing::{Entry, Listing};
@@ -50,21 +50,30 @@ struct Row {
     attachments: Option<Vec<String>>,
 }
 
-/// Lists the messages of a mailbox.
+/// Whether there was a mailbox to work on.
+enum Visit {
+    Done,
+    /// There is none of that name, and no alias either.
+    Vain,
+}
+
+/// Lists the messages of a mailbox. In open mode one that mail has not made yet is an empty one.
 ///
 /// # Errors
 /// [`Failure`] when there is no such mailbox or it cannot be read.
 pub fn list(config: &Config, address: &Address, form: Form, out: &mut Output) -> Result<(), Failure> {
-    with_listing(config, address, async |store, listing| {
+    let mut messages = 0;
+    let mut table = Table::new([
+        ("NUMBER", Side::Right),
+        ("DATE", Side::Left),
+        ("FROM", Side::Left),
+        ("SUBJECT", Side::Left),
+        ("OCTETS", Side::Right),
+        ("ATTACHMENTS", Side::Right),
+    ]);
+    let visit = visit(config, address, async |store, listing| {
         let mut reading = Reading::default();
-        let mut table = Table::new([
-            ("NUMBER", Side::Right),
-            ("DATE", Side::Left),
-            ("FROM", Side::Left),
-            ("SUBJECT", Side::Left),
-            ("OCTETS", Side::Right),
-            ("ATTACHMENTS", Side::Right),
-        ]);
+        messages = listing.entries().len();
         for (index, entry) in listing.entries().iter().enumerate() {
             let row = row(index + 1, entry, &reading.summary(store, entry).await?);
             match form {
@@ -72,11 +81,15 @@ pub fn list(config: &Config, address: &Address, form: Form, out: &mut Output) ->
                 Form::Table => table.row(cells(&row)),
             }
         }
-        match form {
-            Form::Json => out.json_end(listing.entries().len()),
-            Form::Table => table.lines().try_for_each(|line| out.line(line)),
-        }
-    })
+        Ok(())
+    })?;
+    if let (Visit::Vain, Mode::Closed) = (visit, config.accounts.mode) {
+        return Err(unknown(address));
+    }
+    match form {
+        Form::Json => out.json_end(messages),
+        Form::Table => table.lines().try_for_each(|line| out.line(line)),
+    }
 }
 
 fn row(number: usize, entry: &Entry, digest: &Digest) -> Row {
@@ -120,14 +133,8 @@ pub fn show(
     view: View,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    with_listing(config, address, async |store, listing| {
-        let Some(entry) = listing.get(number) else {
-            return Err(Failure::Reason(match listing.entries().len() {
-                0 => format!("there is no message {number}: the mailbox is empty"),
-                1 => format!("there is no message {number}: the mailbox has 1 message"),
-                n => format!("there is no message {number}: the mailbox has {n} messages"),
-            }));
-        };
+    let visit = visit(config, address, async |store, listing| {
+        let entry = listing.get(number).ok_or_else(|| no_message(number, listing.entries().len()))?;
         let mut reader = store.peek_message(entry);
         if view == View::Raw {
             while let Some(slice) = reader.next().await.map_err(Failure::because)? {
@@ -144,6 +151,19 @@ pub fn show(
         // What cannot be read in time is shown as what is known of it without reading.
         let digest = guarded(READING_MAX, move || digest(raw, extent)).await.unwrap_or_default();
         readable(&digest, entry, out)
+    })?;
+    match (visit, config.accounts.mode) {
+        (Visit::Done, _) => Ok(()),
+        (Visit::Vain, Mode::Open) => Err(no_message(number, 0)),
+        (Visit::Vain, Mode::Closed) => Err(unknown(address)),
+    }
+}
+
+fn no_message(number: MsgNo, of: usize) -> Failure {
+    Failure::Reason(match of {
+        0 => format!("there is no message {number}: the mailbox is empty"),
+        1 => format!("there is no message {number}: the mailbox has 1 message"),
+        n => format!("there is no message {number}: the mailbox has {n} messages"),
     })
 }
 
@@ -179,15 +199,30 @@ fn readable(digest: &Digest, entry: &Entry, out: &mut Output) -> Result<(), Fail
     Ok(())
 }
 
-/// Finds a mailbox and does `work` on it.
+fn unknown(address: &Address) -> Failure {
+    Failure::Reason(format!("there is no mailbox {}", address.name()))
+}
+
+/// Does `work` on a mailbox, which must exist.
 pub(super) fn with_listing(
     config: &Config,
     address: &Address,
     work: impl AsyncFnOnce(&Store, &Listing) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let unknown = || Failure::Reason(format!("there is no mailbox {}", address.name()));
+    match visit(config, address, work)? {
+        Visit::Done => Ok(()),
+        Visit::Vain => Err(unknown(address)),
+    }
+}
+
+/// Finds a mailbox and does `work` on it.
+fn visit(
+    config: &Config,
+    address: &Address,
+    work: impl AsyncFnOnce(&Store, &Listing) -> Result<(), Failure>,
+) -> Result<Visit, Failure> {
     if !database_exists(config)? {
-        return Err(unknown());
+        return Ok(Visit::Vain);
     }
     with_store(config, async |store| {
         let name = address.name();
@@ -197,8 +232,8 @@ pub(super) fn with_listing(
             listing = store.peek(&name).await.map_err(Failure::because)?;
         }
         match listing {
-            Some(listing) => work(store, &listing).await,
-            None => Err(led_on(config, store, address).await?.unwrap_or_else(unknown)),
+            Some(listing) => work(store, &listing).await.map(|()| Visit::Done),
+            None => led_on(config, store, address).await?.map_or(Ok(Visit::Vain), Err),
         }
     })
 }

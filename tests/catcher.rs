@@ -113,3 +113,31 @@ fn a_user_name_that_is_no_address_opens_a_mailbox_of_that_name() {
     let mut pop3 = Pop3::connect(server.pop3);
     assert!(pop3.err(&format!("AUTH PLAIN {}", STANDARD.encode("\0\0x"))).starts_with("-ERR [AUTH]"));
 }
+
+#[test]
+fn a_mailbox_that_mail_has_not_made_yet_is_empty_in_open_mode_and_unknown_in_closed_mode() {
+    const LIST: [&str; 3] = ["message", "list", "a@example.org"];
+    const LIST_JSON: [&str; 4] = ["message", "list", "a@example.org", "--json"];
+    const SHOW: [&str; 4] = ["message", "show", "a@example.org", "1"];
+    let open = Home::new(&[]);
+    let closed = Home::closed(&[]);
+    let refused = |home: &Home, command: &[&str], reason: &str| {
+        let output = home.run(command, "");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{command:?}");
+        assert!(told.contains(reason), "{command:?}: {told}");
+    };
+    for database in [false, true] {
+        if database {
+            for home in [&open, &closed] {
+                home.succeed(&["account", "add", "b@example.org", "--password-stdin"], "x");
+            }
+        }
+        assert_eq!(open.succeed(&LIST, ""), "NUMBER  DATE  FROM  SUBJECT  OCTETS  ATTACHMENTS\n");
+        assert_eq!(open.succeed(&LIST_JSON, ""), "[]\n");
+        refused(&open, &SHOW, "there is no message 1: the mailbox is empty");
+        for command in [&LIST[..], &LIST_JSON, &SHOW] {
+            refused(&closed, command, "there is no mailbox a@example.org");
+        }
+    }
+}

@@ -173,7 +173,17 @@ fn check_tells_the_key_whose_file_is_of_no_use_for_tls() {
     let home = Home::new("[tls]\ncertificate = \"none.pem\"\nprivate_key = \"key.pem\"\n");
     home.run(&["check"]).code(1).stdout(is_empty()).stderr(
         "pillarbox.toml:2: tls.certificate: none.pem cannot be read: No such file or directory (os error 2); \
+         name a PEM file that this user may read\n\
+         pillarbox.toml:3: tls.private_key: key.pem cannot be read: No such file or directory (os error 2); \
          name a PEM file that this user may read\n",
+    );
+    let unsound =
+        Home::new("[tls]\ncertificate = \"a.pem\"\nprivate_key = \"a.pem\"\n[limits]\nrecipients = 0\n");
+    std::fs::write(unsound.dir.path().join("a.pem"), "neither").expect("a file");
+    unsound.run(&["check"]).code(1).stderr(
+        starts_with("pillarbox.toml:2: tls.certificate: a.pem holds no certificate; ")
+            .and(contains("\npillarbox.toml:3: tls.private_key: a.pem holds no private key in PEM; "))
+            .and(contains("\npillarbox.toml:5: limits.recipients: 0 is too small")),
     );
     home.run(&["tls", "dev"]).success();
     let made = home.data_dir().join("tls");
@@ -228,31 +238,6 @@ fn without_a_database_there_is_nothing_to_list_and_none_is_made() {
         home.run(command).code(1).stdout(is_empty()).stderr(one_line_of_reason().and(contains(reason)));
     }
     assert!(!home.data_dir().exists());
-}
-
-#[test]
-fn a_mailbox_that_mail_has_not_made_yet_is_empty_in_open_mode_and_unknown_in_closed_mode() {
-    const LIST: [&str; 3] = ["message", "list", "a@example.org"];
-    const SHOW: [&str; 4] = ["message", "show", "a@example.org", "1"];
-    let open = Home::new(OPEN);
-    let closed = Home::new(CLOSED);
-    for made in [false, true] {
-        if made {
-            closed.run_with(&["account", "add", "b@example.org", "--password-stdin"], "x\n").success();
-            open.run_with(&["account", "add", "b@example.org", "--password-stdin"], "x\n").success();
-        }
-        let head = "NUMBER  DATE  FROM  SUBJECT  OCTETS  ATTACHMENTS\n";
-        open.run(&LIST).success().stdout(head).stderr(is_empty());
-        assert_eq!(open.json(&[&LIST[..], &["--json"]].concat()), json!([]));
-        open.run(&SHOW).code(1).stderr(contains("there is no message 1: the mailbox is empty"));
-        for command in [&LIST[..], &SHOW] {
-            closed
-                .run(command)
-                .code(1)
-                .stdout(is_empty())
-                .stderr(contains("there is no mailbox a@example.org"));
-        }
-    }
 }
 
 #[test]

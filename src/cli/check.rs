@@ -4,7 +4,7 @@ use super::output::{Failure, Output};
 use crate::config::bind::Bind;
 use crate::config::fault::Fault;
 use crate::config::units::{Size, age_in_words};
-use crate::config::{Config, Mode, Retention, TlsFiles, keys};
+use crate::config::{Config, Examined, Mode, Retention, TlsFiles, in_order, keys};
 use crate::mail::address::Domain;
 use crate::net::certificate::Finding;
 use crate::net::tls::{Keys, TlsError};
@@ -13,9 +13,21 @@ use std::time::SystemTime;
 /// Says what a sound configuration amounts to.
 ///
 /// # Errors
-/// [`Failure`] when certificate and key are of no use, or nobody reads any more.
-pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
-    let findings = tls(config)?;
+/// [`Failure`] with every fault, those of certificate and key among them; or nobody reads any more.
+pub fn run(examined: Examined, out: &mut Output) -> Result<(), Failure> {
+    let keys = examined.tls.as_ref().map(tls).transpose();
+    let (config, keys) = match (examined.config, keys) {
+        (Ok(config), Ok(keys)) => (config, keys),
+        (config, keys) => {
+            let faults = [config.err().unwrap_or_default(), keys.err().unwrap_or_default()].concat();
+            return Err(Failure::Faults(in_order(faults)));
+        }
+    };
+    let findings = keys.map_or_else(Vec::new, |keys| findings(&config, &keys));
+    tell(&config, findings, out)
+}
+
+fn tell(config: &Config, findings: Vec<Finding>, out: &mut Output) -> Result<(), Failure> {
     out.line("configuration is sound")?;
     match &config.file {
         Some(file) => out.line(format_args!("file      {}", file.display()))?,
@@ -49,13 +61,16 @@ pub fn run(config: &Config, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Certificate and key, or all that is wrong with either.
+fn tls(files: &TlsFiles) -> Result<Keys, Vec<Fault>> {
+    Keys::load_or_tell_all(&files.certificate, &files.private_key)
+        .map_err(|errors| errors.iter().map(|error| fault(files, error)).collect())
+}
+
 /// What there is to be warned of in certificate and key. What `serve` starts with is no failure: the unit of
 /// systemd asks here first, and mail has to go on when a certificate was not renewed in time.
-fn tls(config: &Config) -> Result<Vec<Finding>, Failure> {
-    let Some(files) = &config.tls else { return Ok(Vec::new()) };
-    let keys = Keys::load(&files.certificate, &files.private_key)
-        .map_err(|error| Failure::Faults(vec![fault(files, &error)]))?;
-    Ok(keys.inspect(config.hostname.as_str(), SystemTime::now()))
+fn findings(config: &Config, keys: &Keys) -> Vec<Finding> {
+    keys.inspect(config.hostname.as_str(), SystemTime::now())
 }
 
 /// What is wrong with the files, told of the key that names the one at fault.

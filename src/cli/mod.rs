@@ -439,7 +439,7 @@ fn dispatch(line: CommandLine<Known>, out: &mut Output) -> Result<(), Failure> {
         Command::Import { address, paths } => import::run(&config()?, &address, &paths, out),
         Command::Restore { file } => backup::restore(&config()?, &file, out),
         Command::Verify { file } => verify::run(&config()?, file.as_deref(), out),
-        Command::Check => check::run(&config()?, out),
+        Command::Check => check::run(open::examined(&global), out),
         Command::Ready { wait } => ready::run(&config()?, wait, out),
         Command::Tls(TlsCommand::Dev { names }) => {
             tls::make(&open::with_certificate_to_come(&global)?, &names, out)

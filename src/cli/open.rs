@@ -2,7 +2,7 @@
 
 use super::Global;
 use super::output::Failure;
-use crate::config::{self, Config, Sources};
+use crate::config::{self, Config, Examined, Sources};
 use crate::net::inherited::Inherited;
 use crate::serve::{doors, store_options};
 use crate::store::{Store, Tenure};
@@ -18,6 +18,12 @@ const DATABASE: &str = "pillarbox.db";
 /// [`Failure::Faults`], all of them.
 pub fn configuration(global: &Global) -> Result<Config, Failure> {
     config::load(&sources(global)).map_err(Failure::Faults)
+}
+
+/// The same, whether it is sound or not.
+#[must_use]
+pub fn examined(global: &Global) -> Examined {
+    config::examine(&sources(global))
 }
 
 fn sources(global: &Global) -> Sources {

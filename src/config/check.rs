@@ -30,6 +30,16 @@ const POP3_TIMEOUT_ADVISED: Duration = Duration::from_secs(10 * 60);
 /// Characters that stand in a local part without quotes and are neither letter, digit nor dot.
 const TAG_SEPARATORS: &str = "!#$%&'*+-/=?^_`{|}~";
 
+/// Letters that may be wrong in a word that is clear all the same.
+const SLIPS_MAX: usize = 2;
+const MODES: &[(&str, Mode)] = &[("open", Mode::Open), ("closed", Mode::Closed)];
+
+/// The files for TLS, whatever else is wrong; whether one of the two is missing is told by [`check`].
+#[must_use]
+pub fn tls_files(raw: &Raw) -> Option<TlsFiles> {
+    Check { raw, faults: Vec::new(), warnings: Vec::new() }.tls()
+}
+
 /// Checks what was written. `data_dir` is the option that beats the key.
 ///
 /// # Errors
@@ -69,7 +79,7 @@ impl Check<'_> {
             pop3: self.binds(&keys::POP3, 1110),
             pop3s: self.addresses(&keys::POP3S, 995),
         };
-        let mode = self.choice(&keys::MODE, &[("open", Mode::Open), ("closed", Mode::Closed)]);
+        let mode = self.choice(&keys::MODE, MODES);
         let domains = self.domains();
         let tag_separator = self.tag_separator();
         let tls = self.tls();
@@ -81,7 +91,9 @@ impl Check<'_> {
             true => PlaintextAuth::Anywhere,
         };
 
-        self.across(mode.as_ref(), &doors, plaintext_auth);
+        // With a mode that is misspelt, what follows from the one that was meant is told all the same.
+        let meant = self.meant(&keys::MODE, MODES);
+        self.across(meant.as_ref(), &doors, plaintext_auth);
         Some(Config {
             hostname: hostname?,
             data_dir: data_dir?,
@@ -236,6 +248,14 @@ impl Check<'_> {
         let instead = format!("write {} too, or remove it", there.assignment(&like, &there.example));
         self.faults.push(Fault::new(&place, here, wrong, instead));
         None
+    }
+
+    /// The choice that was written, or that the writer certainly had in mind.
+    fn meant<T: Copy>(&self, key: &Key, choices: &[(&str, T)]) -> Option<At<T>> {
+        let At { value, place } = self.text(key)?;
+        let distance = |name: &str| strsim::osa_distance(name, &value.to_ascii_lowercase());
+        let (_, choice) = choices.iter().find(|(name, _)| distance(name) <= SLIPS_MAX)?;
+        Some(At { value: *choice, place })
     }
 
     fn choice<T: Copy>(&mut self, key: &Key, choices: &[(&str, T)]) -> Option<At<T>> {

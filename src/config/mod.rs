@@ -189,11 +189,26 @@ pub struct Sources {
     pub data_dir: Option<PathBuf>,
 }
 
+/// What a configuration was found to be.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The configuration, or every fault of it.
+    pub config: Result<Config, Vec<Fault>>,
+    /// The files for TLS, also where something else is wrong.
+    pub tls: Option<TlsFiles>,
+}
+
 /// Reads and checks the configuration.
 ///
 /// # Errors
 /// Every [`Fault`]: those of the file by line, then the others.
 pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
+    examine(sources).config
+}
+
+/// The same, for whoever looks at the files that it names even if it is not sound.
+#[must_use]
+pub fn examine(sources: &Sources) -> Examined {
     let mut raw = Raw::default();
     let mut faults = Vec::new();
     let found = || sources.search.iter().find(|path| may_exist(path));
@@ -205,17 +220,24 @@ pub fn load(sources: &Sources) -> Result<Config, Vec<Fault>> {
         }
     }
     raw.read_environment(sources.environment.iter().cloned(), &mut faults);
-    match check::check(&raw, sources.data_dir.as_deref()) {
-        Ok(config) if faults.is_empty() => return Ok(Config { file: file.cloned(), ..config }),
-        Ok(_) => {}
-        Err(more) => faults.extend(more),
-    }
-    // In the order in which their writer goes through the file.
+    let tls = check::tls_files(&raw);
+    let config = match check::check(&raw, sources.data_dir.as_deref()) {
+        Ok(config) if faults.is_empty() => Ok(Config { file: file.cloned(), ..config }),
+        Ok(_) => Err(in_order(faults)),
+        Err(more) => Err(in_order([faults, more].concat())),
+    };
+    Examined { config, tls }
+}
+
+/// Faults in the order in which their writer goes through the file, each once.
+#[must_use]
+pub fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults.sort_by_key(|fault| match fault.place {
         Place::File { line, .. } => line.unwrap_or_default(),
         _ => usize::MAX,
     });
-    Err(faults)
+    faults.dedup();
+    faults
 }
 
 /// Whether a file is there, as far as can be seen. One that cannot be seen or that leads nowhere must

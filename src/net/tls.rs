@@ -6,7 +6,7 @@ use super::stream::Stream;
 use crate::mail::peer::TlsInfo;
 use crate::wire::access::StartTls;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::ProducesTickets;
+use rustls::server::{ParsedCertificate, ProducesTickets};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
 use rustls_pki_types::pem::{self, PemObject};
@@ -158,6 +158,23 @@ impl Keys {
         Ok(Keys { shared: Arc::new(shared), protocol: Protocol::Unnamed })
     }
 
+    /// The same, with what is wrong with each of the files, where [`Keys::load`] stops at the first.
+    ///
+    /// # Errors
+    /// [`TlsError`]s, one at least.
+    pub fn load_or_tell_all(certificate: &Path, private_key: &Path) -> Result<Keys, Vec<TlsError>> {
+        Keys::load(certificate, private_key).map_err(|first| {
+            let mut errors: Vec<_> = [usable_certificate(certificate).err(), usable_key(private_key).err()]
+                .into_iter()
+                .flatten()
+                .collect();
+            if errors.is_empty() {
+                errors.push(first);
+            }
+            errors
+        })
+    }
+
     /// The same keys for POP3, whose name clients may ask for by ALPN.
     #[must_use]
     pub fn for_pop3(&self) -> Keys {
@@ -274,6 +291,20 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey(path.to_owned())),
         Err(error) => Err(not_pem(path, &error)),
     }
+}
+
+/// That TLS could work with a certificate if there were its key.
+fn usable_certificate(path: &Path) -> Result<(), TlsError> {
+    let leaf = read_chain(path)?.into_iter().next();
+    let leaf = leaf.ok_or_else(|| TlsError::NoCertificate(path.to_owned()))?;
+    let parsed = ParsedCertificate::try_from(&leaf).map(drop);
+    parsed.map_err(|reason| TlsError::Unusable { path: path.to_owned(), reason })
+}
+
+/// That TLS could work with a key if there were its certificate.
+fn usable_key(path: &Path) -> Result<(), TlsError> {
+    let loaded = aws_lc_rs::default_provider().key_provider.load_private_key(read_key(path)?);
+    loaded.map(drop).map_err(|reason| TlsError::Unusable { path: path.to_owned(), reason })
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -269,6 +269,45 @@ fn accounts_and_aliases_take_effect_at_once() {
 }
 
 #[test]
+fn an_alias_may_lead_to_an_address_with_a_tag_where_mail_for_it_would_find_its_way() {
+    let home = Home::closed(&[("bob@example.org", "b"), ("own+tag@example.org", "o")]);
+    let server = home.serve();
+    home.succeed(&["alias", "add", "shop@example.org", "bob+shop@example.org"], "");
+    home.succeed(&["alias", "add", "shops@example.org", "shop+all@example.org"], "");
+    home.succeed(&["alias", "add", "own@example.org", "own+tag@example.org"], "");
+    let mut smtp = Smtp::open(server.smtp);
+    for to in ["shop@example.org", "shops@example.org", "own@example.org"] {
+        assert_eq!(smtp.deliver("a@client.example", to, MESSAGE).code, 250, "{to}");
+    }
+    assert_eq!(Pop3::open(server.pop3, "bob@example.org", "b").stat().0, 2);
+    assert_eq!(Pop3::open(server.pop3, "own+tag@example.org", "o").stat().0, 1);
+    let listed = home.succeed(&["alias", "list"], "");
+    assert!(listed.contains("bob+shop@example.org\n"), "as it was written: {listed}");
+    for (alias, target, reason) in [
+        ("x@example.org", "nobody+tag@example.org", "neither an account nor an alias"),
+        ("x@example.org", "x+tag@example.org", "would lead back to itself"),
+        ("x@example.org", "bob-tag@example.org", "neither an account nor an alias"),
+    ] {
+        let refused = home.run(&["alias", "add", alias, target], "");
+        assert_eq!(refused.status.code(), Some(1), "{alias} {target}");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains(reason), "{alias} {target}: {told}");
+    }
+
+    let removed = home.succeed(&["account", "remove", "bob@example.org"], "");
+    assert!(removed.contains("the alias shop@example.org still names it; remove that too"), "{removed}");
+    assert!(!removed.contains("shops@") && !removed.contains("own@"), "{removed}");
+    let listed = home.succeed(&["alias", "list"], "");
+    assert!(listed.contains("bob+shop@example.org\n"), "it stays: {listed}");
+    smtp.expect("MAIL FROM:<a@client.example>", 250);
+    smtp.expect("RCPT TO:<shop@example.org>", 550);
+    smtp.expect("RCPT TO:<shops@example.org>", 550);
+    smtp.expect("RCPT TO:<own@example.org>", 250);
+    let removed = home.succeed(&["account", "remove", "own+tag@example.org"], "");
+    assert!(removed.contains("the alias own@example.org still names it"), "{removed}");
+}
+
+#[test]
 fn a_closed_server_takes_mail_for_its_own_alone() {
     let home = Home::closed(&[("alice@example.org", "secret")]);
     home.succeed(&["alias", "add", "@example.org", "alice@example.org"], "");

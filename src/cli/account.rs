@@ -7,9 +7,10 @@ use super::text::{Side, Table};
 use crate::auth::password::stored;
 use crate::config::Config;
 use crate::config::units::{OCTETS_MAX, Size};
-use crate::mail::address::Address;
+use crate::mail::address::{Address, MailboxName};
 use crate::mail::secret::Secret;
-use crate::store::accounts::{Account, AccountError, Origin, StoredPassword};
+use crate::store::Store;
+use crate::store::accounts::{Account, AccountError, AliasName, Origin, StoredPassword};
 use serde::Serialize;
 
 /// A quota that is switched off for an account, whatever the default says, is one that no mailbox
@@ -92,19 +93,36 @@ pub fn remove(config: &Config, address: &Address, out: &mut Output) -> Result<()
     }
     let (messages, aliases) = with_store(config, async |store| {
         let messages = store.remove_account(&name).await.map_err(Failure::because)?;
-        let mut aliases = store.aliases().await.map_err(Failure::because)?;
-        aliases.retain(|alias| alias.targets.contains(&name));
-        Ok((messages, aliases))
+        Ok((messages, left_behind(store, &name, &config.accounts.tag_separator).await?))
     })?;
     let plural = if messages == 1 { "" } else { "s" };
     out.line(format_args!("removed {name} and its {messages} message{plural}"))?;
     for alias in aliases {
         out.line(format_args!(
-            "the alias {} still names it; remove that too if nobody is to have its mail",
-            alias.name
+            "the alias {alias} still names it; remove that too if nobody is to have its mail"
         ))?;
     }
     Ok(())
+}
+
+/// The aliases that led to a mailbox which is gone, by its name or one with a tag.
+async fn left_behind(
+    store: &Store,
+    gone: &MailboxName,
+    tag_separator: &str,
+) -> Result<Vec<AliasName>, Failure> {
+    let aliases = store.aliases().await.map_err(Failure::because)?;
+    let accounts = store.accounts().await.map_err(Failure::because)?;
+    let leads_elsewhere = |target: &MailboxName| {
+        let name = AliasName::Address(target.clone());
+        accounts.iter().any(|account| account.name == *target) || aliases.iter().any(|it| it.name == name)
+    };
+    let named = |target: &MailboxName| {
+        target == gone
+            || (target.without_tag(tag_separator).as_ref() == Some(gone) && !leads_elsewhere(target))
+    };
+    let left = aliases.iter().filter(|alias| alias.targets.iter().any(named));
+    Ok(left.map(|alias| alias.name.clone()).collect())
 }
 
 fn kept_of(password: &Secret) -> Result<StoredPassword, Failure> {

@@ -173,8 +173,8 @@ impl Store {
         self.change(AccountChange::Remove(name.clone())).await
     }
 
-    /// Adds an alias. Its targets must exist, as accounts or aliases; in open mode any address of
-    /// a domain that is taken does.
+    /// Adds an alias. Its targets must exist, as accounts or aliases, with a tag or without; in open mode
+    /// any address of a domain that is taken does.
     ///
     /// # Errors
     /// [`AccountError`]; nothing was changed then.
@@ -188,7 +188,8 @@ impl Store {
         if let (Mode::Open, Some(foreign)) = (policy.mode, foreign) {
             return Err(AccountError::NoTarget(foreign.clone()));
         }
-        self.change(AccountChange::AddAlias { alias: alias.clone(), targets }).await.map(drop)
+        let (alias, tag_separator) = (alias.clone(), policy.tag_separator.clone());
+        self.change(AccountChange::AddAlias { alias, targets, tag_separator }).await.map(drop)
     }
 
     /// All aliases, by name.
@@ -215,10 +216,31 @@ impl Store {
     }
 }
 
+/// What names with a tag lead to.
+#[derive(Debug)]
+pub(super) struct Tags<'a> {
+    pub(super) separator: &'a str,
+    /// Those that are mailboxes by their whole name.
+    pub(super) mailboxes: HashSet<String>,
+}
+
+impl Tags<'_> {
+    fn taken_off(&self, name: &AliasName) -> Option<AliasName> {
+        let AliasName::Address(name) = name else { return None };
+        let bare = name.without_tag(self.separator)?;
+        (!self.mailboxes.contains(&name.to_string())).then_some(AliasName::Address(bare))
+    }
+}
+
 /// Whether an alias `name` with these `targets` would lead back to itself through the aliases that
 /// exist. A catch-all is led back to by any address of its domain that is nothing else, so only its
 /// own name is looked for.
-pub(super) fn leads_back(name: &AliasName, targets: &[MailboxName], aliases: &[Alias]) -> bool {
+pub(super) fn leads_back(
+    name: &AliasName,
+    targets: &[MailboxName],
+    aliases: &[Alias],
+    tags: &Tags<'_>,
+) -> bool {
     let by_name: HashMap<&AliasName, &[MailboxName]> =
         aliases.iter().map(|alias| (&alias.name, alias.targets.as_slice())).collect();
     let mut seen = HashSet::new();
@@ -227,8 +249,12 @@ pub(super) fn leads_back(name: &AliasName, targets: &[MailboxName], aliases: &[A
         if target == *name {
             return true;
         }
-        if let Some(further) = by_name.get(&target).filter(|_| seen.insert(target.clone())) {
-            ahead.extend(further.iter().cloned().map(AliasName::Address));
+        match by_name.get(&target) {
+            Some(further) if seen.insert(target.clone()) => {
+                ahead.extend(further.iter().cloned().map(AliasName::Address));
+            }
+            Some(_) => {}
+            None => ahead.extend(tags.taken_off(&target)),
         }
     }
     false
@@ -250,14 +276,21 @@ mod tests {
     #[test]
     fn an_alias_that_leads_to_itself_over_others_is_found() {
         let aliases = [alias("b", &["c", "d"]), alias("d", &["e", "a"])];
+        let mailboxes = HashSet::from([name("f+whole").to_string()]);
+        let tags = Tags { separator: "+", mailboxes };
         let back = |from: &str, to: &[&str]| {
             let new = alias(from, to);
-            leads_back(&new.name, &new.targets, &aliases)
+            leads_back(&new.name, &new.targets, &aliases, &tags)
         };
         assert!(back("a", &["a"]), "at once");
         assert!(back("a", &["x", "b"]), "over b and d");
         assert!(!back("x", &["b"]), "a is no alias yet");
         let ring = [alias("p", &["q"]), alias("q", &["p"])];
-        assert!(!leads_back(&AliasName::Address(name("x")), &[name("p")], &ring), "a circle elsewhere ends");
+        let x = AliasName::Address(name("x"));
+        assert!(!leads_back(&x, &[name("p")], &ring, &tags), "a circle elsewhere ends");
+        assert!(back("a", &["a+tag"]), "its own tag");
+        assert!(back("a", &["b+tag"]), "the tag of another");
+        assert!(!back("f", &["f+whole"]), "that is a mailbox");
+        assert!(!back("a+tag", &["a"]), "a is none");
     }
 }

@@ -69,7 +69,7 @@ pub(in crate::store) enum AccountChange {
     Add { name: MailboxName, password: StoredPassword, quota: Option<u64> },
     SetPassword { name: MailboxName, password: StoredPassword },
     Remove(MailboxName),
-    AddAlias { alias: Alias, targets: Targets },
+    AddAlias { alias: Alias, targets: Targets, tag_separator: String },
     RemoveAlias(AliasName),
 }
 
@@ -78,7 +78,7 @@ pub(in crate::store) enum AccountChange {
 pub(in crate::store) enum Targets {
     /// Any address: its mailbox is made by mail.
     Any,
-    /// Accounts and aliases that exist.
+    /// Accounts and aliases that exist, with a tag or without.
     Existing,
 }
 

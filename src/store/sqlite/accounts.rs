@@ -6,10 +6,11 @@ use super::to_db;
 use super::write::Sql;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
-use crate::store::accounts::{AccountError, Alias, AliasName, Origin, StoredPassword, leads_back};
+use crate::store::accounts::{AccountError, Alias, AliasName, Origin, StoredPassword, Tags, leads_back};
 use crate::store::engine::{AccountChange, Targets};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
+use std::collections::HashSet;
 
 type Outcome = Sql<Result<u64, AccountError>>;
 
@@ -18,7 +19,9 @@ pub(super) async fn change(connection: &mut SqliteConnection, change: &AccountCh
         AccountChange::Add { name, password, quota } => add(connection, name, password, *quota).await,
         AccountChange::SetPassword { name, password } => set_password(connection, name, password).await,
         AccountChange::Remove(name) => remove(connection, name).await,
-        AccountChange::AddAlias { alias, targets } => add_alias(connection, alias, *targets).await,
+        AccountChange::AddAlias { alias, targets, tag_separator } => {
+            add_alias(connection, alias, *targets, tag_separator).await
+        }
         AccountChange::RemoveAlias(name) => remove_alias(connection, name).await,
     }
 }
@@ -91,7 +94,48 @@ async fn remove(connection: &mut SqliteConnection, name: &MailboxName) -> Outcom
     Ok(Ok(deleted))
 }
 
-async fn add_alias(connection: &mut SqliteConnection, alias: &Alias, targets: Targets) -> Outcome {
+/// Whether mail for `target` would find an account or an alias, by its whole name or without its tag; the
+/// alias that is being added counts, so that one which names itself is called a circle.
+async fn leads_on(
+    connection: &mut SqliteConnection,
+    target: &MailboxName,
+    adding: &AliasName,
+    tag_separator: &str,
+) -> Sql<bool> {
+    for name in [Some(target.clone()), target.without_tag(tag_separator)].into_iter().flatten() {
+        let text = name.to_string();
+        let found = mailbox(connection, &text).await?;
+        if found.is_some_and(|(_, origin)| origin == Origin::Account)
+            || is_alias(connection, &text).await?
+            || *adding == AliasName::Address(name)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The mailboxes whose names have a tag, of those that mail could go to.
+async fn tagged(
+    connection: &mut SqliteConnection,
+    targets: Targets,
+    tag_separator: &str,
+) -> Sql<HashSet<String>> {
+    const TAGGED: &str = "SELECT name FROM mailbox WHERE instr(name, ?) > 0 AND (origin = ? OR ?)";
+    if tag_separator.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let select = sqlx::query(TAGGED).bind(tag_separator.to_owned()).bind(ACCOUNT);
+    let rows = select.bind(targets == Targets::Any).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+async fn add_alias(
+    connection: &mut SqliteConnection,
+    alias: &Alias,
+    targets: Targets,
+    tag_separator: &str,
+) -> Outcome {
     let name = alias.name.to_string();
     if let AliasName::Address(address) = &alias.name
         && mailbox(connection, &name).await?.is_some_and(|(_, origin)| origin == Origin::Account)
@@ -103,18 +147,14 @@ async fn add_alias(connection: &mut SqliteConnection, alias: &Alias, targets: Ta
     }
     if targets == Targets::Existing {
         for target in &alias.targets {
-            let text = target.to_string();
-            let found = mailbox(connection, &text).await?;
-            let is_account = found.is_some_and(|(_, origin)| origin == Origin::Account);
-            if !is_account
-                && !is_alias(connection, &text).await?
-                && alias.name != AliasName::Address(target.clone())
-            {
+            if !leads_on(connection, target, &alias.name, tag_separator).await? {
                 return Ok(Err(AccountError::NoTarget(target.clone())));
             }
         }
     }
-    if leads_back(&alias.name, &alias.targets, &read::aliases(connection).await?) {
+    let mailboxes = tagged(connection, targets, tag_separator).await?;
+    let tags = Tags { separator: tag_separator, mailboxes };
+    if leads_back(&alias.name, &alias.targets, &read::aliases(connection).await?, &tags) {
         return Ok(Err(AccountError::Circle(name)));
     }
     let insert = sqlx::query("INSERT INTO alias (name, created) VALUES (?, unixepoch())").bind(name);

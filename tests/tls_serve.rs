@@ -89,6 +89,15 @@ fn a_connection_too_many_is_closed_without_words_where_tls_comes_first() {
 }
 
 #[test]
+fn a_server_whose_connections_are_used_up_is_ready_all_the_same() {
+    let settings = [("listen.pop3s", "127.0.0.1:0"), ("limits.connections", "1")];
+    let home = secured(&settings);
+    let server = home.serve();
+    let _the_only_one = Smtp::open(server.smtp);
+    assert_eq!(home.succeed(&["ready"], ""), server.ready.trim_end().to_owned() + "\n");
+}
+
+#[test]
 fn sighup_and_a_change_of_the_files_load_them_again_and_a_broken_file_changes_nothing() {
     let home = secured(&[("listen.pop3s", "127.0.0.1:0")]);
     let server = home.serve();

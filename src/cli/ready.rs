@@ -1,5 +1,6 @@
 //! `pillarbox ready`: whether the running server answers. For health checks, so it needs nothing but
-//! the data directory.
+//! the data directory. A server whose connections are used up answers, by saying so: whoever started it
+//! anew for that would end the sessions that it is busy with.
 
 mod unverified;
 
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 const GREETING_MAX: Duration = Duration::from_secs(2);
 /// The kinds of listener that say nothing before TLS.
 const TLS_FROM_START: [&str; 2] = ["submissions", "pop3s"];
+/// How those are answered who are one too many. With TLS from the first octet there are no words for it,
+/// and the connection is only closed.
+const FULL: [&[u8]; 2] = [b"421 4.7.0 too many ", b"-ERR [SYS/TEMP] too many "];
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -64,7 +68,7 @@ fn listeners(line: &str) -> Option<Vec<(&str, Bind)>> {
     (!listeners.is_empty()).then_some(listeners)
 }
 
-/// Waits for the greeting, and takes its leave so that the server sees no broken connection.
+/// Waits for the greeting, or for the words that there is no room for more, and takes its leave so that the server sees no broken connection.
 fn greeting(name: &str, bind: &Bind) -> Result<(), String> {
     let deadline = Instant::now() + GREETING_MAX;
     let stream = connect(name, bind, deadline);
@@ -77,14 +81,19 @@ fn greeting(name: &str, bind: &Bind) -> Result<(), String> {
         }
         let mut buffer = [0; 512];
         match stream.patience(left).and_then(|()| stream.read(&mut buffer)) {
+            Ok(0) if TLS_FROM_START.contains(&name) => return Ok(()),
             Ok(0) => return Err("closed without a greeting".to_owned()),
             Ok(n) => greeting.extend_from_slice(buffer.get(..n).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return Err("no greeting within 2 s".to_owned());
             }
+            Err(error) if TLS_FROM_START.contains(&name) && is_closed(&error) => return Ok(()),
             Err(error) => return Err(format!("no greeting: {error}")),
         }
+    }
+    if FULL.iter().any(|words| greeting.starts_with(words)) {
+        return Ok(());
     }
     if !greeting.starts_with(b"220") && !greeting.starts_with(b"+OK") {
         let said = one_line(&String::from_utf8_lossy(&greeting));
@@ -94,6 +103,11 @@ fn greeting(name: &str, bind: &Bind) -> Result<(), String> {
     let _ = stream.write_all(b"QUIT\r\n");
     let _ = stream.read(&mut [0; 512]);
     Ok(())
+}
+
+/// That the other end has closed, whatever it had of ours by then.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 fn connect(name: &str, bind: &Bind, deadline: Instant) -> io::Result<Box<dyn Stream>> {
@@ -147,6 +161,8 @@ impl Stream for UnixStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pop3::reply::Reply;
+    use crate::smtp::reply::TOO_MANY_CONNECTIONS;
     use std::fs::File;
     use std::net::TcpListener;
 
@@ -181,8 +197,12 @@ mod tests {
     fn a_server_is_ready_when_every_listener_greets() {
         assert!(answered(b"220 mx ESMTP\r\n").is_ok_and(|line| line.starts_with("ready smtp=")));
         assert!(answered(b"+OK hello\r\n").is_ok());
-        let full = answered(b"421 4.3.2 too many\x1b connections\r\n").expect_err("not ready");
-        assert!(full.contains("answers 421 4.3.2 too many\u{fffd} connections"), "{full}");
+        for full in [TOO_MANY_CONNECTIONS, Reply::TOO_MANY_CONNECTIONS] {
+            assert!(answered(full).is_ok(), "it is full, and answers");
+        }
+        let stopping = answered(b"421 4.3.2 the server\x1b is stopping\r\n").expect_err("not ready");
+        assert!(stopping.contains("answers 421 4.3.2 the server\u{fffd} is stopping"), "{stopping}");
+        assert!(answered(b"-ERR [SYS/TEMP] the server is stopping\r\n").is_err());
         assert!(answered(b"").is_err_and(|reason| reason.contains("no greeting within 2 s")));
     }
 

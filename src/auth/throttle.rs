@@ -2,7 +2,8 @@
 //! on an address is not listened to any more.
 //!
 //! Pure: the time is an argument. Failures are counted for each connection and for each network
-//! address, the larger of the two decides; those of an IPv6 site as well. Addresses are forgotten,
+//! address, the larger of the two decides; those of an IPv6 site as well. Within a connection each
+//! failure waits longer than the one before, also when its address has reached the longest delay. Addresses are forgotten,
 //! the one that failed longest ago first, so that nobody can make the memory grow; their failures
 //! fade by themselves. A success clears nothing: whoever guesses may have an account too. Loopback
 //! and unix sockets are kept waiting but never blocked.
@@ -15,8 +16,11 @@ use std::time::{Duration, Instant};
 
 /// The delay after a first failure; each further one doubles it.
 const DELAY_FIRST: Duration = Duration::from_millis(500);
-/// The longest delay.
+/// The longest delay of a failure that is the first of its connection.
 const DELAY_MAX: Duration = Duration::from_secs(8);
+/// So much longer than that waits each further one of the same connection, and so many count at most.
+const DELAY_STEP: Duration = Duration::from_millis(500);
+const STEPS_MAX: u32 = 16;
 /// In this time the failures of an address become half as many.
 const HALF_LIFE: Duration = Duration::from_secs(2 * 60);
 /// More failures are not counted than this many times those that block, so that every address is
@@ -98,10 +102,12 @@ impl Throttle {
     /// `failures_before` in the same connection count.
     pub fn failed(&mut self, ip: Option<IpAddr>, failures_before: u32, now: Instant) -> Consequence {
         let of_connection = failures_before.saturating_add(1);
-        let Some(ip) = ip else { return Consequence { delay: delay(of_connection), blocked: None } };
+        let Some(ip) = ip else {
+            return Consequence { delay: delay(of_connection, failures_before), blocked: None };
+        };
         let of_site = Origin::site_of(ip).map(|site| self.count(site, FAILURES_BLOCK_SITE, now));
         let (of_address, address) = self.count(Origin::of(ip), FAILURES_BLOCK, now);
-        let delay = delay(of_connection.max(of_address));
+        let delay = delay(of_connection.max(of_address), failures_before);
         let site = of_site.and_then(|(_, site)| site);
         // The larger network says more.
         let blocked = site.or(address).filter(|_| !ip.to_canonical().is_loopback());
@@ -127,9 +133,12 @@ impl Default for Throttle {
     }
 }
 
-fn delay(failures: u32) -> Duration {
+fn delay(failures: u32, before_in_connection: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    DELAY_FIRST.saturating_mul(1 << doublings).min(DELAY_MAX)
+    match DELAY_FIRST.saturating_mul(1 << doublings) {
+        delay if delay < DELAY_MAX => delay,
+        _ => DELAY_MAX + DELAY_STEP * before_in_connection.min(STEPS_MAX),
+    }
 }
 
 #[cfg(test)]
@@ -146,12 +155,25 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_a_connection_waits_longer_up_to_the_cap() {
+    fn each_failure_of_a_connection_waits_longer() {
         let mut throttle = Throttle::new();
         let now = Instant::now();
         let waits =
             [0, 1, 2, 3, 4, 5, u32::MAX].map(|before| throttle.failed(None, before, now).delay.as_millis());
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 10_000, 10_500, 16_000]);
+    }
+
+    #[test]
+    fn each_failure_of_a_connection_waits_longer_also_from_an_address_that_has_failed_much() {
+        for failures_of_address in 0..10 {
+            let mut throttle = Throttle::new();
+            let now = Instant::now();
+            for _ in 0..failures_of_address {
+                throttle.failed(ip("127.0.0.1"), 0, now);
+            }
+            let waits = [0, 1, 2].map(|before| throttle.failed(ip("127.0.0.1"), before, now).delay);
+            assert!(waits.is_sorted_by(|a, b| a < b), "after {failures_of_address}: {waits:?}");
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn lines_too_long_or_with_a_bare_newline_are_errors_and_counted() {
 #[test]
 fn an_event_out_of_turn_closes() {
     for line in [&b"STAT"[..], b"QUIT", b"nonsense"] {
-        let (mut session, _) = Session::new(Offer::default());
+        let (mut session, _) = Session::new(Offer::default(), "localhost");
         session.step(Event::Line(b"USER ann@example.org"));
         assert!(matches!(session.step(Event::Line(b"PASS x")).next, Next::Ask(Ask::Check(_))));
         assert!(matches!(session.step(Event::Line(line)), Step { say: None, next: Next::Close }));

@@ -66,8 +66,13 @@ fn ok(text: String) -> Reply {
 }
 
 impl Reply {
-    /// The first line. It has no `<…>`, which would offer APOP, and no version.
-    pub const GREETING: Reply = fixed(Status::Ok, "Pillarbox POP3 ready");
+    /// The first line. It has no `<…>`, which would offer APOP, and no version; the name of the host is not
+    /// its first word, since it may be an address in brackets.
+    #[must_use]
+    pub fn greeting(hostname: &str) -> Reply {
+        ok(format!("Pillarbox POP3 ready at {hostname}"))
+    }
+
     /// To USER, whatever the name: who exists is told to nobody.
     pub const USER: Reply = fixed(Status::Ok, "now the password");
     /// To NOOP.
@@ -291,7 +296,7 @@ fn summary(marks: &Marks) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::address::Address;
+    use crate::mail::address::{Address, DOMAIN_OCTETS_MAX};
     use crate::mail::ids::{Era, MessageId};
     use crate::mail::listing::Listing;
 
@@ -307,7 +312,8 @@ mod tests {
         let marks = Marks::new(Listing::new(Era(7), vec![entry]));
         let mailbox = Address::parse("ann@example.org").unwrap().name();
         let mut all = vec![
-            Reply::GREETING,
+            Reply::greeting(&"a".repeat(DOMAIN_OCTETS_MAX)),
+            Reply::greeting("[IPv6:::1]"),
             Reply::USER,
             Reply::NOOP,
             Reply::UTF8,

@@ -40,6 +40,8 @@ static SESSIONS: AtomicU64 = AtomicU64::new(1);
 /// What all POP3 sessions share.
 #[derive(Clone, Debug)]
 pub struct Context {
+    /// What this host is called in greetings.
+    pub hostname: Box<str>,
     /// The mail.
     pub store: Store,
     /// Who may read it.
@@ -85,7 +87,7 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
     let span = info_span!("pop3", session, %peer);
     async move {
         // Replaced by that of the connection before the first word is said.
-        let (session, _) = Session::new(Offer::default());
+        let (session, _) = Session::new(Offer::default(), &context.hostname);
         let tally = Tally::default();
         let mut driver =
             Driver { lines: Lines::default(), session, maildrop: None, peer, context, tally, conn };
@@ -173,7 +175,7 @@ impl Driver {
             self.say(Some(Reply::BLOCKED));
             return Ok("too many failed logins from this address");
         }
-        let (session, greeting) = Session::new(self.offer(security));
+        let (session, greeting) = Session::new(self.offer(security), &self.context.hostname);
         self.session = session;
         let mut interruption = None;
         let mut step = Step { say: Some(greeting), next: Next::Read(Awaiting::Command) };

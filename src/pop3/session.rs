@@ -168,10 +168,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session and its greeting.
+    /// A session and its greeting, in the name of the host.
     #[must_use]
-    pub fn new(offer: Offer) -> (Session, Reply) {
-        (Session { offer, phase: ANEW, errors: 0, failed_logins: 0 }, Reply::GREETING)
+    pub fn new(offer: Offer, hostname: &str) -> (Session, Reply) {
+        (Session { offer, phase: ANEW, errors: 0, failed_logins: 0 }, Reply::greeting(hostname))
     }
 
     /// What this session can do, and what protects it.

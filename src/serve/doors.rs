@@ -199,6 +199,7 @@ impl Rooms<'_> {
 
     fn pop3_context(&self, start: Start) -> pop3::server::Context {
         pop3::server::Context {
+            hostname: self.house.config.hostname.as_str().into(),
             store: self.house.store.clone(),
             auth: self.auth.clone(),
             encryption: encryption(self.house.keys.map(Keys::for_pop3), start),

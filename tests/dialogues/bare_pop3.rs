@@ -21,6 +21,8 @@ use pillarbox::wire::line::Line;
 use pillarbox::wire::sasl::{Evidence, Mechanism, ScramParameters};
 use tokio_util::codec::Decoder;
 
+/// What the server calls itself.
+pub(crate) const HOSTNAME: &str = "mx.example.org";
 /// The user of the conversations.
 pub(crate) const USER: &str = "ann@example.org";
 /// Its password.
@@ -60,7 +62,7 @@ impl BarePop3 {
 
     /// The same with another offer.
     pub(crate) fn with(offer: Offer) -> BarePop3 {
-        let (session, greeting) = Session::new(offer);
+        let (session, greeting) = Session::new(offer, HOSTNAME);
         let mut output = BytesMut::new();
         greeting.encode(&mut output);
         BarePop3 {

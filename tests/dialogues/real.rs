@@ -1,7 +1,7 @@
 //! The real server as the other end of a conversation: the program itself, started anew for each one
 //! in the world that `bare_smtp.rs` and `bare_pop3.rs` describe.
 
-use crate::bare_pop3::{MESSAGES, PASSWORD, USER};
+use crate::bare_pop3::{HOSTNAME, MESSAGES, PASSWORD, USER};
 use crate::bare_smtp::{self, MESSAGE_OCTETS_MAX, RECIPIENTS_MAX};
 use crate::script::{Other, Script};
 use crate::support::wire::{Line, Smtp};
@@ -46,7 +46,7 @@ impl World {
     pub(crate) fn pop3() -> World {
         let made = Home::closed(&[(USER, PASSWORD)]);
         deliver(&made, USER, &MESSAGES);
-        World { made, settings: Vec::new() }
+        World { made, settings: vec![("hostname", HOSTNAME.to_owned())] }
     }
 
     /// A server in a copy of this world, connected to by its listener `kind`.

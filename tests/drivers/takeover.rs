@@ -76,6 +76,7 @@ async fn context(dir: &std::path::Path) -> Arc<Context> {
     }
     let auth = Auth::new(store.clone(), Mode::Open, Domain::parse("localhost").expect("a name"));
     Arc::new(Context {
+        hostname: "localhost".into(),
         store,
         auth,
         encryption: Encryption::Off,

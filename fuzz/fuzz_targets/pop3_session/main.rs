@@ -26,6 +26,8 @@ use pillarbox::wire::access::{Access, Plaintext, StartTls};
 use pillarbox::wire::sasl::Mechanism;
 use pillarbox_fuzz::script::{self, Turn};
 
+const HOSTNAME: &str = "mx.example.org";
+
 fn tls() -> Security {
     Security::Tls(TlsInfo { version: "TLSv1.3".into(), cipher: "x".into(), exporter: Some([3; 32]) })
 }
@@ -93,7 +95,7 @@ impl Play {
         self.held.check(&self.next, happens, &step, &self.session);
         self.compare(happens, &step);
         if matches!((&self.next, happens), (Next::StartTls, Happens::Secured(_))) {
-            self.fresh = Some(Session::new(self.secured.clone()).0);
+            self.fresh = Some(Session::new(self.secured.clone(), HOSTNAME).0);
         }
         self.next = step.next;
     }
@@ -116,8 +118,8 @@ fuzz_target!(|data: &[u8]| {
     let (words, turns) = script::read(data);
     let has_tls = words.iter().skip(1).any(|letter| *letter == b't');
     let first = offer(&words, if has_tls { tls() } else { Security::Plain });
-    let (session, greeting) = Session::new(first.clone());
-    assert_eq!(greeting, Reply::GREETING);
+    let (session, greeting) = Session::new(first.clone(), HOSTNAME);
+    assert_eq!(greeting, Reply::greeting(HOSTNAME));
     let mut play = Play {
         session,
         next: Next::Read(Default::default()),

@@ -210,6 +210,14 @@ fn shorter_timeouts_than_the_standards_ask_for_are_allowed_and_told() {
 
 #[test]
 fn what_is_allowed_and_probably_not_wanted_is_told() {
+    assert_eq!(
+        warnings("listen.http = [\"127.0.0.1:8025\", \"[::1]:8025\"]\nhttp.hosts = [\"mail.example.org\"]"),
+        [
+            "listen.http: nothing listens at 127.0.0.1:8025, [::1]:8025: this version has no web inbox and \
+             no API yet",
+            "http.hosts: has no use in this version yet",
+        ]
+    );
     let told = warnings("[log]\nfilter = \"inof\"");
     assert!(told.len() == 1 && told[0].contains("\"inof\" is no level"), "{told:?}");
     let told = warnings(

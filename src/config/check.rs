@@ -3,7 +3,7 @@
 use super::bind::Bind;
 use super::cross::Doors;
 use super::fault::{Fault, Place, quoted};
-use super::keys::{self, Due, Key, Sample};
+use super::keys::{self, Key, Sample};
 use super::raw::{Item, Raw, Value, Written};
 use super::units::{self, Size};
 use super::{Accounts, BareNewline, Config, Limits, Log, LogFormat, Mode, TlsFiles};
@@ -80,7 +80,7 @@ impl Check<'_> {
             pop3s: self.addresses(&keys::POP3S, 995),
         };
         let mode = self.choice(&keys::MODE, MODES);
-        let domains = self.domains();
+        let domains = self.domains(&keys::DOMAINS);
         let tag_separator = self.tag_separator();
         let tls = self.tls();
         let limits = self.limits();
@@ -109,23 +109,20 @@ impl Check<'_> {
         })
     }
 
-    /// Keys of later versions: accepted while they switch nothing on.
+    /// Keys of later versions. A configuration that is written for those has to be sound, or it would be
+    /// refused one day, and does nothing yet.
     fn not_yet(&mut self) {
-        for key in keys::ALL.iter().filter(|key| key.due == Due::Later) {
-            let Some(Written { value, place }) = self.raw.written(key) else { continue };
-            let switches_nothing_on = match value {
-                Value::List(items) => items.is_empty(),
-                Value::Text(text) => text == "off" || text.is_empty(),
-                Value::Flag(flag) => !flag,
-                Value::Count(_) => false,
-            };
-            if !switches_nothing_on {
-                let instead = match &key.default {
-                    Some(default) => format!("remove it or write {}", key.assignment(place, default)),
-                    None => "remove it".to_owned(),
-                };
-                self.faults.push(Fault::new(place, key, "is not in this version yet", instead));
-            }
+        let places = self.binds(&keys::HTTP, 8025);
+        if !places.is_empty() {
+            let places: Vec<_> = places.iter().map(|place| place.value.to_string()).collect();
+            self.warnings.push(format!(
+                "{}: nothing listens at {}: this version has no web inbox and no API yet",
+                keys::HTTP.path,
+                places.join(", "),
+            ));
+        }
+        if !self.domains(&keys::HTTP_HOSTS).is_empty() {
+            self.warnings.push(format!("{}: has no use in this version yet", keys::HTTP_HOSTS.path));
         }
     }
 
@@ -157,14 +154,13 @@ impl Check<'_> {
     }
 
     /// The domains that are sound; the others are faults.
-    fn domains(&mut self) -> Vec<Domain> {
-        let key = &keys::DOMAINS;
+    fn domains(&mut self, key: &Key) -> Vec<Domain> {
         let mut domains = Vec::new();
         for Item { text, place } in self.list(key) {
             match Domain::parse(text.strip_prefix('@').unwrap_or(&text)) {
                 Ok(domain) if !domains.contains(&domain) => domains.push(domain),
                 Ok(_) => {}
-                Err(_) if text == "*" => {
+                Err(_) if text == "*" && *key == keys::DOMAINS => {
                     let instead = "write domains = [] in open mode, the names of the domains in closed mode";
                     self.faults.push(Fault::new(&place, key, "\"*\" is not a domain", instead));
                 }

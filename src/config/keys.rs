@@ -75,15 +75,6 @@ impl Sample<'_> {
     }
 }
 
-/// Whether this version of the program has what a key switches on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// It has.
-    Now,
-    /// Not yet: any value but the one that means "off" is refused.
-    Later,
-}
-
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -95,21 +86,15 @@ pub struct Key {
     pub default: Option<Sample<'static>>,
     /// A value that is always right in form, for hints.
     pub example: Sample<'static>,
-    /// Whether it works in this version.
-    pub due: Due,
 }
 
 impl Key {
     const fn new(path: &'static str, kind: Kind, default: Sample<'static>, example: Sample<'static>) -> Key {
-        Key { path, kind, default: Some(default), example, due: Due::Now }
+        Key { path, kind, default: Some(default), example }
     }
 
     const fn unset(path: &'static str, kind: Kind, example: Sample<'static>) -> Key {
-        Key { path, kind, default: None, example, due: Due::Now }
-    }
-
-    const fn later(path: &'static str, kind: Kind, off: Sample<'static>) -> Key {
-        Key { path, kind, default: Some(off), example: off, due: Due::Later }
+        Key { path, kind, default: None, example }
     }
 
     /// The last part of its path, as it stands below its `[table]`.
@@ -173,6 +158,8 @@ pub const POP3: Key = Key::new(
 );
 /// The same, TLS from the first octet.
 pub const POP3S: Key = Key::new("listen.pop3s", List, Sample::List(&[]), Sample::List(&["127.0.0.1:995"]));
+/// Listeners for the web inbox of a later version.
+pub const HTTP: Key = Key::new("listen.http", List, Sample::List(&[]), Sample::List(&["127.0.0.1:8025"]));
 /// Open or closed.
 pub const MODE: Key = Key::new("accounts.mode", Text, Sample::Text("open"), Sample::Text("closed"));
 /// The domains that are ours.
@@ -190,6 +177,9 @@ pub const PRIVATE_KEY: Key = Key::unset("tls.private_key", Text, Sample::Text("k
 /// Whether passwords may cross the network without TLS.
 pub const ALLOW_PLAINTEXT_AUTH: Key =
     Key::new("tls.allow_plaintext_auth", Flag, Sample::Flag(false), Sample::Flag(true));
+/// Names under which that may be asked for.
+pub const HTTP_HOSTS: Key =
+    Key::new("http.hosts", List, Sample::List(&[]), Sample::List(&["mail.example.org"]));
 /// Largest message.
 pub const MESSAGE_SIZE: Key =
     Key::new("limits.message_size", Quantity, Sample::Text("25 MiB"), Sample::Text("25 MiB"));
@@ -236,7 +226,7 @@ pub static ALL: &[Key] = &[
     LMTP,
     POP3,
     POP3S,
-    Key::later("listen.http", List, Sample::List(&[])),
+    HTTP,
     MODE,
     DOMAINS,
     ALLOW_OPEN,
@@ -244,7 +234,7 @@ pub static ALL: &[Key] = &[
     CERTIFICATE,
     PRIVATE_KEY,
     ALLOW_PLAINTEXT_AUTH,
-    Key::later("http.hosts", List, Sample::List(&[])),
+    HTTP_HOSTS,
     MESSAGE_SIZE,
     RECIPIENTS,
     CONNECTIONS,

@@ -301,6 +301,8 @@ fn scratch(config: &mut Config, lifetime: Lifetime) -> Result<Option<tempfile::T
     let dir =
         made.map_err(|source| ServeError::System { what: "make a temporary data directory", source })?;
     config.data_dir = dir.path().to_owned();
+    // Commands beside this server find it by --data-dir, and nothing else tells them where that is.
+    info!(data_dir = %dir.path().display(), "the mail is kept here until the server ends");
     Ok(Some(dir))
 }
 

@@ -176,6 +176,11 @@ fn an_ephemeral_server_leaves_nothing_behind() {
     Smtp::open(server.smtp).deliver("alice@client.example", "bob@example.org", MESSAGE);
     assert_eq!(mailbox(server.pop3, "bob@example.org").len(), 1);
     assert_eq!(std::fs::read_dir(&temporary).expect("a directory").count(), 1, "its data lies in TMPDIR");
+    let told = server.wait_for_log(&["INFO", "the mail is kept here until the server ends", "data_dir="]);
+    let (_, data_dir) = told.rsplit_once("data_dir=").expect("the directory");
+    home.succeed(&["ready", "--data-dir", data_dir], "");
+    let listed = home.succeed(&["message", "list", "bob@example.org", "--data-dir", data_dir], "");
+    assert_eq!(listed.lines().count(), 2, "{listed}");
     let ended = server.stop();
     assert!(ended.status.success(), "{ended:?}");
     assert_eq!(std::fs::read_dir(&temporary).expect("a directory").count(), 0);

@@ -377,7 +377,9 @@ proptest! {
         bound in any::<bool>(),
     ) {
         let security = if bound { tls([3; 32]) } else { Security::Plain };
-        let (mut exchange, mut turn) = Exchange::begin(mechanism, initial.as_deref(), &security, NONCE, Strictness::Full);
+        let initial = initial.as_deref();
+        let (mut exchange, mut turn) =
+            Exchange::begin(mechanism, initial, &security, NONCE, Strictness::Full);
         for line in lines {
             if let Turn::Parameters(_) = &turn {
                 let parameters = ScramParameters { salt: vec![1].into(), iterations: 4096 };

@@ -15,7 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use pillarbox::mail::peer::{Security, TlsInfo};
-use pillarbox::wire::sasl::{Evidence, Exchange, Fault, Mechanism, ScramParameters, ServerSignature, Strictness, Turn};
+use pillarbox::wire::sasl::{
+    Evidence, Exchange, Fault, Mechanism, ScramParameters, ServerSignature, Strictness, Turn,
+};
 use pillarbox_fuzz::letter;
 use pillarbox_fuzz::script::{self, Turn as Said};
 
@@ -108,7 +110,8 @@ fn anything(data: &[u8]) {
         None => None,
     };
     let initial = if words.contains(&b'f') { encoded(turns.next()) } else { None };
-    let (mut exchange, turn) = Exchange::begin(mechanism, initial.as_deref(), &security, NONCE, Strictness::Full);
+    let (mut exchange, turn) =
+        Exchange::begin(mechanism, initial.as_deref(), &security, NONCE, Strictness::Full);
     if let (Some(initial), Mechanism::Plain) = (&initial, mechanism) {
         assert_eq!(credentials(&turn), plain(initial));
     }
@@ -156,14 +159,16 @@ fn right(data: &[u8]) {
     let wanted = Some((user.to_owned(), password.as_bytes().to_vec()));
     let plain = STANDARD.encode(format!("\0{user}\0{password}"));
     let initial = (how & 1 == 0).then_some(plain.as_bytes());
-    let (mut exchange, mut turn) = Exchange::begin(Mechanism::Plain, initial, &Security::Plain, NONCE, Strictness::Full);
+    let (mut exchange, mut turn) =
+        Exchange::begin(Mechanism::Plain, initial, &Security::Plain, NONCE, Strictness::Full);
     if initial.is_none() {
         turn = exchange.line(plain.as_bytes());
     }
     assert_eq!(credentials(&turn), wanted);
     assert!(matches!(exchange.verified(None), Turn::Done));
 
-    let (mut exchange, _) = Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE, Strictness::Full);
+    let (mut exchange, _) =
+        Exchange::begin(Mechanism::Login, None, &Security::Plain, NONCE, Strictness::Full);
     let turn = exchange.line(STANDARD.encode(user).as_bytes());
     assert!(matches!(turn, Turn::Challenge(prompt) if prompt == "UGFzc3dvcmQ6"));
     assert_eq!(credentials(&exchange.line(STANDARD.encode(password).as_bytes())), wanted);
@@ -182,7 +187,8 @@ fn scram(security: &Security, user: &str, nonce: &str, bound: bool) {
     let name = user.replace('=', "=3D").replace(',', "=2C");
     let bare = format!("n={name},r={nonce}");
     let first = STANDARD.encode(format!("{header}{bare}"));
-    let (mut exchange, turn) = Exchange::begin(mechanism, Some(first.as_bytes()), security, NONCE, Strictness::Full);
+    let (mut exchange, turn) =
+        Exchange::begin(mechanism, Some(first.as_bytes()), security, NONCE, Strictness::Full);
     assert!(matches!(&turn, Turn::Parameters(found) if **found == *user), "{turn:?}");
     let parameters = ScramParameters { salt: (*b"salt").into(), iterations: 4096 };
     let Turn::Challenge(challenge) = exchange.parameters(&parameters) else { panic!("no challenge") };

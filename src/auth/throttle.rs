@@ -3,10 +3,10 @@
 //!
 //! Pure: the time is an argument. Failures are counted for each connection and for each network
 //! address, the larger of the two decides; those of an IPv6 site as well. Within a connection each
-//! failure waits longer than the one before, also when its address has reached the longest delay. Addresses are forgotten,
-//! the one that failed longest ago first, so that nobody can make the memory grow; their failures
-//! fade by themselves. A success clears nothing: whoever guesses may have an account too. Loopback
-//! and unix sockets are kept waiting but never blocked.
+//! failure waits longer than the one before, also when its address has reached the longest delay.
+//! Addresses are forgotten, the one that failed longest ago first, so that nobody can make the memory
+//! grow; their failures fade by themselves. A success clears nothing: whoever guesses may have an account
+//! too. Loopback and unix sockets are kept waiting but never blocked.
 
 use crate::mail::peer::Origin;
 use lru::LruCache;

@@ -68,7 +68,8 @@ fn listeners(line: &str) -> Option<Vec<(&str, Bind)>> {
     (!listeners.is_empty()).then_some(listeners)
 }
 
-/// Waits for the greeting, or for the words that there is no room for more, and takes its leave so that the server sees no broken connection.
+/// Waits for the greeting, and takes its leave so that the server sees no broken connection; or for the
+/// words that there is no room for more.
 fn greeting(name: &str, bind: &Bind) -> Result<(), String> {
     let deadline = Instant::now() + GREETING_MAX;
     let stream = connect(name, bind, deadline);

@@ -15,7 +15,7 @@ use pillarbox::auth::Auth;
 use pillarbox::auth::password::stored;
 use pillarbox::mail::peer::Peer;
 use pillarbox::mail::secret::Secret;
-use pillarbox::net::conn::{Conn, Ending};
+use pillarbox::net::conn::{Conn, Ending, LOGIN_PATIENCE};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::{Encryption, Keys};
 use pillarbox::smtp::budget::Budget;
@@ -31,7 +31,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store_kit::*;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +70,7 @@ impl World {
 
     /// A session with a peer that seems to be elsewhere.
     async fn connect(&self, role: Role, encryption: Encryption) -> (Client<TcpStream>, JoinHandle<()>) {
-        self.connect_within(BUDGET_OCTETS, role, encryption).await
+        self.connect_with(role, encryption, BUDGET_OCTETS, LOGIN_PATIENCE).await
     }
 
     /// The same where all that comes in may hold so many octets.
@@ -79,6 +79,26 @@ impl World {
         budget_octets: usize,
         role: Role,
         encryption: Encryption,
+    ) -> (Client<TcpStream>, JoinHandle<()>) {
+        self.connect_with(role, encryption, budget_octets, LOGIN_PATIENCE).await
+    }
+
+    /// The same with so much time for a login.
+    async fn connect_for(
+        &self,
+        role: Role,
+        encryption: Encryption,
+        login_patience: Duration,
+    ) -> (Client<TcpStream>, JoinHandle<()>) {
+        self.connect_with(role, encryption, BUDGET_OCTETS, login_patience).await
+    }
+
+    async fn connect_with(
+        &self,
+        role: Role,
+        encryption: Encryption,
+        budget_octets: usize,
+        login_patience: Duration,
     ) -> (Client<TcpStream>, JoinHandle<()>) {
         let terms = Terms {
             hostname: HOST.into(),
@@ -101,7 +121,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
         let (stream, _) = listener.accept().await.expect("accepted");
-        let conn = Conn::new(Stream::Tcp(stream), Ending::default());
+        let conn = Conn::new(Stream::Tcp(stream), Ending::default()).with_login_patience(login_patience);
         let peer = Peer::tcp("192.0.2.7:4000".parse().expect("an address"));
         (Client(BufReader::new(client)), tokio::spawn(server::serve(conn, peer, Arc::new(context))))
     }
@@ -283,6 +303,73 @@ async fn the_third_wrong_password_ends_the_session() {
     assert!(client.reply().await.starts_with("421 4.7.0 "));
     assert_eq!(client.reply().await, "");
     session.await.expect("it ended");
+}
+
+const HURRIED: Duration = Duration::from_secs(2);
+
+/// Says something harmless over and over, until it is answered with something else or for so long.
+async fn chat<S: Socket>(client: &mut Client<S>, until: Instant) -> Option<String> {
+    while Instant::now() < until {
+        let reply = client.say("NOOP").await;
+        if !reply.starts_with("250 ") {
+            return Some(reply);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn whoever_says_noop_instead_of_logging_in_is_sent_away_in_time_and_tls_gives_no_more() {
+    let world = World::new().await;
+    let on_request = Encryption::OnRequest(world.keys.clone());
+    let began = Instant::now();
+    let (mut client, session) = world.connect_for(Role::Submission, on_request, HURRIED).await;
+    assert!(client.reply().await.starts_with("220 "));
+    client.talk(&[("EHLO client.example", "250-")]).await;
+    assert_eq!(chat(&mut client, began + HURRIED / 2).await, None);
+    client.talk(&[("STARTTLS", "220 ")]).await;
+    let mut client = world.secure(client).await;
+    let secured = Instant::now();
+    client.talk(&[("EHLO client.example", "250-")]).await;
+    let told = chat(&mut client, secured + HURRIED).await;
+    assert!(told.as_deref().is_some_and(|told| told.starts_with("421 4.4.2 ")), "{told:?}");
+    assert!(began.elapsed() >= HURRIED, "{:?}", began.elapsed());
+    assert_eq!(client.reply().await, "");
+    session.await.expect("it ended");
+}
+
+#[tokio::test]
+async fn nothing_else_keeps_a_session_without_a_login_either() {
+    let world = World::new().await;
+    // Silence, an exchange that is not answered, and octets that are only swallowed.
+    for says in [&b""[..], b"EHLO c\r\nAUTH PLAIN\r\n", b"EHLO c\r\nBDAT 999999999\r\n"] {
+        let from_start = Encryption::FromStart(world.keys.clone());
+        let (client, session) = world.connect_for(Role::Submission, from_start, HURRIED / 4).await;
+        let mut client = world.secure(client).await;
+        client.send(says).await;
+        let mut told = client.reply().await;
+        while !told.starts_with("421 ") {
+            assert_ne!(told, "", "{:?}", String::from_utf8_lossy(says));
+            told = client.reply().await;
+        }
+        assert!(told.starts_with("421 4.4.2 "), "{told}");
+        session.await.expect("it ended");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_logged_in_or_needs_no_login_may_take_its_time() {
+    let world = World::new().await;
+    let (client, _session) =
+        world.connect_for(Role::Submission, Encryption::FromStart(world.keys.clone()), HURRIED).await;
+    let mut account = world.secure(client).await;
+    assert!(account.reply().await.starts_with("220 "));
+    account.talk(&[("EHLO c", "250-"), (&plain("ann@example.org"), "235 ")]).await;
+    let (mut mx, _session) = world.connect_for(Role::Mx, Encryption::Off, HURRIED).await;
+    assert!(mx.reply().await.starts_with("220 "));
+    let until = Instant::now() + HURRIED + HURRIED / 4;
+    assert_eq!(tokio::join!(chat(&mut account, until), chat(&mut mx, until)), (None, None));
+    account.talk(&[("MAIL FROM:<ann@example.org>", "250 ")]).await;
 }
 
 // proves: RFC 2033 §4.2

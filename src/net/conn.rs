@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::Decoder;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,10 @@ pub const OUTPUT_OCTETS_MAX: usize = 32 * 1024;
 /// Frames in a row after which others get their turn: a peer that always has more to say must not keep
 /// a thread of the server to itself.
 const FRAMES_IN_A_ROW: u32 = 16;
+/// How long a peer may take from the greeting to a login where it can do nothing without one, as
+/// Dovecot has it. Each command begins the wait for the next anew, so that a peer which says something
+/// harmless now and then would keep its place for ever.
+pub const LOGIN_PATIENCE: Duration = Duration::from_secs(180);
 /// How long a handshake under way may still take when the server stops.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 /// How long, and for how many octets, a closed connection is listened to so that the peer can read
@@ -91,13 +95,40 @@ pub struct Conn {
     ending: Ending,
     /// Frames since others had their turn.
     frames: u32,
+    login_patience: Duration,
+    /// When no wait goes on, for want of a login.
+    login_by: Option<Instant>,
 }
 
 impl Conn {
     /// Takes a stream over.
     #[must_use]
     pub fn new(stream: Stream, ending: Ending) -> Conn {
-        Conn { stream, input: BytesMut::new(), output: BytesMut::new(), ending, frames: 0 }
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        Conn { stream, input, output, ending, frames: 0, login_patience: LOGIN_PATIENCE, login_by: None }
+    }
+
+    /// The same with another patience than [`LOGIN_PATIENCE`], for tests.
+    #[must_use]
+    pub fn with_login_patience(self, login_patience: Duration) -> Conn {
+        Conn { login_patience, ..self }
+    }
+
+    /// From now on the peer has to log in: all waits together end with [`LOGIN_PATIENCE`], whatever it
+    /// says meanwhile and whether or not TLS begins.
+    pub fn await_login(&mut self) {
+        self.login_by = Some(Instant::now() + self.login_patience);
+    }
+
+    /// The peer has logged in, and may take its time.
+    pub fn logged_in(&mut self) {
+        self.login_by = None;
+    }
+
+    /// What is left of `patience`.
+    fn left(&self, patience: Duration) -> Duration {
+        let left = |by: Instant| patience.min(by.saturating_duration_since(Instant::now()));
+        self.login_by.map_or(patience, left)
     }
 
     /// Sends what is waiting and begins TLS. Octets that came before the handshake are thrown away:
@@ -109,6 +140,7 @@ impl Conn {
     pub async fn secure(&mut self, keys: &Keys, patience: Duration) -> Result<TlsInfo, ConnError> {
         self.flush(patience).await?;
         self.input = BytesMut::new();
+        let patience = self.left(patience);
         let stream = std::mem::replace(&mut self.stream, Stream::Closed);
         let ending = self.ending.clone();
         let stop = async {
@@ -142,7 +174,8 @@ impl Conn {
         &mut self.output
     }
 
-    /// Waits for the next frame of `codec`, for `patience` at most from now until it is whole.
+    /// Waits for the next frame of `codec`, for `patience` at most from now until it is whole, and no
+    /// longer than until the peer has to have logged in.
     ///
     /// # Errors
     /// [`ConnError`] when the connection is over.
@@ -157,6 +190,11 @@ impl Conn {
     {
         if waiting == Waiting::Command && self.ending.stop.is_cancelled() {
             return Ok(Got::Stop);
+        }
+        let patience = self.left(patience);
+        // Not left to the wait below: there is none for a peer that always has something more to say.
+        if patience.is_zero() && self.login_by.is_some() {
+            return Ok(Got::TimedOut);
         }
         self.frames += 1;
         if self.frames >= FRAMES_IN_A_ROW {
@@ -238,6 +276,7 @@ impl Conn {
             self.send_some(patience).await?;
         }
         // TLS may have taken what the network has not.
+        let patience = self.left(patience);
         let sent = tokio::select! {
             biased;
             () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
@@ -251,6 +290,7 @@ impl Conn {
     /// # Errors
     /// [`ConnError`] when the connection is over.
     pub async fn send_some(&mut self, patience: Duration) -> Result<(), ConnError> {
+        let patience = self.left(patience);
         let sent = tokio::select! {
             biased;
             () = self.ending.cut.cancelled() => return Err(ConnError::Cut),
@@ -269,6 +309,8 @@ impl Conn {
     /// # Errors
     /// [`ConnError`] when the connection was over before.
     pub async fn close(mut self, patience: Duration) -> Result<(), ConnError> {
+        // The last words have a time of their own.
+        self.login_by = None;
         self.flush(patience).await?;
         self.part(patience).await;
         Ok(())

@@ -45,7 +45,7 @@
 //! | STAT LIST UIDL RETR TOP DELE NOOP RSET | `-ERR` | done, with messages that are not marked |
 //! | QUIT | `+OK`, Closed | ask `Update` → Updating |
 //! | no command, or one not well formed | `-ERR`; the 20th closes | the same |
-//! | silence | Closed, without a word (RFC 1939 §3) | the same, nothing is deleted |
+//! | silence, or no login in time | Closed, without a word (RFC 1939 §3) | the same, nothing is deleted |
 //! | taken over, server stops | `-ERR [SYS/TEMP]`, Closed | the same, nothing is deleted |
 //!
 //! | answer | from Looking, Checking | from Opening | from Updating |

@@ -50,7 +50,8 @@ pub struct Context {
     pub encryption: Encryption,
     /// Where a login may do without TLS; in open mode, whose passwords mean nothing, everywhere.
     pub plaintext_auth: PlaintextAuth,
-    /// How long a session waits for a command, and for the peer to take what it is sent.
+    /// How long a session waits for a command, and for the peer to take what it is sent. For a login it
+    /// waits no longer than [`crate::net::conn::LOGIN_PATIENCE`] in all.
     pub timeout: Duration,
     /// How long messages are kept, for CAPA.
     pub expiry: Expiry,
@@ -156,7 +157,7 @@ impl Heard {
     fn interruption(&self) -> Option<&'static str> {
         match self {
             Heard::Line(_) => None,
-            Heard::Idle => Some("no command for too long"),
+            Heard::Idle => Some("no command, or no login, for too long"),
             Heard::Evicted => Some("another session has taken the mailbox over"),
             Heard::Stop => Some("the server is stopping"),
         }
@@ -177,6 +178,7 @@ impl Driver {
         }
         let (session, greeting) = Session::new(self.offer(security), &self.context.hostname);
         self.session = session;
+        self.conn.await_login();
         let mut interruption = None;
         let mut step = Step { say: Some(greeting), next: Next::Read(Awaiting::Command) };
         loop {
@@ -387,6 +389,7 @@ impl Driver {
             Ok(Some((maildrop, listing))) => {
                 self.maildrop = Some(maildrop);
                 self.tally.logins += 1;
+                self.conn.logged_in();
                 let messages = listing.entries().len();
                 let octets: u64 = listing.entries().iter().map(|entry| entry.octets).sum();
                 let security = &self.session.offer().access.security;

@@ -21,10 +21,11 @@
 //!                            └──────────────── Delivering ◀────────────────────┘ all has come
 //! ```
 //!
-//! From every state: QUIT, silence for too long, a stopping server, the twentieth error and the third
-//! failed login lead to `Closed`; EHLO, HELO and RSET from `Transaction` and `Chunks` lead to `Ready`; a
-//! message or chunk that is refused leads from `Receiving`, `ReceivingChunk` and `Chunks` to `Ready`.
-//! Between `Ready` and `Transaction` submission asks whether the sender is allowed, in `Permitting`.
+//! From every state: QUIT, silence for too long, no login in time, a stopping server, the twentieth error
+//! and the third failed login lead to `Closed`; EHLO, HELO and RSET from `Transaction` and `Chunks` lead to
+//! `Ready`; a message or chunk that is refused leads from `Receiving`, `ReceivingChunk` and `Chunks` to
+//! `Ready`. Between `Ready` and `Transaction` submission asks whether the sender is allowed, in
+//! `Permitting`.
 //!
 //! # Transitions
 //!

@@ -56,7 +56,8 @@ pub struct Context {
     pub encryption: Encryption,
     /// Where a login may do without TLS. In open mode, whose passwords mean nothing, everywhere.
     pub plaintext_auth: PlaintextAuth,
-    /// How long a session may wait for a command or for the next octets of a message.
+    /// How long a session may wait for a command or for the next octets of a message. For a login it
+    /// waits no longer than [`crate::net::conn::LOGIN_PATIENCE`] in all.
     pub timeout: Duration,
     /// What becomes of a bare CR or LF.
     pub bare_newline: BareNewline,
@@ -145,6 +146,9 @@ impl<'a> Driver<'a> {
         }
         let (mut session, greeting) = Session::new(self.context.terms.clone(), self.offer(security));
         greeting.encode(self.conn.output());
+        if self.needs_login() {
+            self.conn.await_login();
+        }
         let mut next = Next::Read(Awaiting::Command);
         let mut topic = Topic::Other("greeting");
         loop {
@@ -171,6 +175,9 @@ impl<'a> Driver<'a> {
             if !session.is_in_transaction() {
                 self.addressees.clear();
             }
+            if session.login().is_some() {
+                self.conn.logged_in();
+            }
             self.say(&step, &topic);
             self.conn.relieve(self.context.timeout).await?;
             next = step.next;
@@ -179,8 +186,12 @@ impl<'a> Driver<'a> {
 
     /// Whether it is of no use to let the peer begin: it would have to log in, and may not.
     fn is_shut_out(&self) -> bool {
-        let Context { terms, auth, .. } = self.context;
-        terms.role.rules().senders == Senders::Accounts && auth.is_blocked(&self.peer)
+        self.needs_login() && self.context.auth.is_blocked(&self.peer)
+    }
+
+    /// Whether the peer can do nothing here without a login.
+    fn needs_login(&self) -> bool {
+        self.context.terms.role.rules().senders == Senders::Accounts
     }
 
     /// What can be done under `security`.
@@ -394,7 +405,7 @@ impl Topic {
             Got::Frame(_) if awaiting == Awaiting::Response => Topic::Other("a response in AUTH"),
             Got::Frame(Frame::Line(line)) => Topic::Line(line.clone()),
             Got::Frame(_) => Topic::Other("a line that cannot be read"),
-            Got::TimedOut => Topic::Other("silence"),
+            Got::TimedOut => Topic::Other("silence, or no login in time"),
             Got::Stop => Topic::Other("the end of the server"),
         }
     }

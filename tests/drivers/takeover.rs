@@ -1,5 +1,6 @@
 //! Two logins for one mailbox. The driver takes its time from the clock, but the store is told the
-//! time: a login of the test's own comes from the future, and nobody has to wait for it.
+//! time: a login of the test's own comes from the future, and nobody has to wait for it. And clients that
+//! never log in.
 
 use pillarbox::auth::Auth;
 use pillarbox::mail::address::{Address, Domain, MailboxName};
@@ -7,7 +8,7 @@ use pillarbox::mail::body::Body;
 use pillarbox::mail::envelope::{Delivery, MailboxCopy};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::mail::peer::Peer;
-use pillarbox::net::conn::{Conn, Ending};
+use pillarbox::net::conn::{Conn, Ending, LOGIN_PATIENCE};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::Encryption;
 use pillarbox::pop3::offer::Expiry;
@@ -40,12 +41,26 @@ impl Client {
         self.line().await
     }
 
-    async fn login(context: &Arc<Context>) -> (Client, String) {
+    /// The same of a session that may be over: empty then.
+    async fn ask_if_open(&mut self, command: &str) -> String {
+        // What cannot be sent any more is not answered.
+        let _ = self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).await;
+        let mut line = String::new();
+        self.0.read_line(&mut line).await.map(|_| line).unwrap_or_default()
+    }
+
+    /// Reads the greeting of a session that has so much time for a login.
+    async fn connect(context: &Arc<Context>, login_patience: Duration) -> Client {
         let (ours, theirs) = UnixStream::pair().expect("two ends");
-        let conn = Conn::new(Stream::Unix(theirs), Ending::default());
+        let conn = Conn::new(Stream::Unix(theirs), Ending::default()).with_login_patience(login_patience);
         tokio::spawn(server::serve(conn, Peer::Unix, context.clone()));
         let mut client = Client(BufReader::new(ours));
         assert!(client.line().await.starts_with("+OK"));
+        client
+    }
+
+    async fn login(context: &Arc<Context>) -> (Client, String) {
+        let mut client = Client::connect(context, LOGIN_PATIENCE).await;
         client.ask(&format!("USER {BOB}")).await;
         let answer = client.ask("PASS any").await;
         (client, answer)
@@ -121,4 +136,31 @@ async fn every_command_is_a_sign_of_life() {
     let after_login = logged_in + SILENCE_MAX;
     assert!(open_maildrop(&context.store, &bob(), after_login).await.expect("it can be read").is_none());
     assert_eq!(alive.ask("NOOP").await, "+OK still here\r\n");
+}
+
+#[tokio::test]
+async fn whoever_asks_this_and_that_instead_of_logging_in_is_sent_away_in_time() {
+    const HURRIED: Duration = Duration::from_secs(1);
+    let dir = tempfile::tempdir().expect("a directory");
+    let context = context(dir.path()).await;
+    let began = Instant::now();
+    let mut stranger = Client::connect(&context, HURRIED).await;
+    // RFC 1939 §3: the timer says nothing when it runs out.
+    let mut told = "+".to_owned();
+    while !told.is_empty() {
+        assert!(began.elapsed() < 10 * HURRIED, "{told}");
+        told = stranger.ask_if_open("USER bob@example.org").await;
+    }
+    assert!(began.elapsed() >= HURRIED, "{:?}", began.elapsed());
+    // A mailbox that somebody else has is no login either; whoever has one may take its time.
+    let began = Instant::now();
+    let mut owner = Client::connect(&context, HURRIED).await;
+    owner.ask(&format!("USER {BOB}")).await;
+    assert!(owner.ask("PASS any").await.starts_with("+OK"));
+    let mut other = Client::connect(&context, HURRIED).await;
+    other.ask(&format!("USER {BOB}")).await;
+    assert!(other.ask("PASS any").await.starts_with("-ERR [IN-USE] "));
+    assert_eq!(other.line().await, "", "closed");
+    assert!(began.elapsed() >= HURRIED, "{:?}", began.elapsed());
+    assert_eq!(owner.ask("NOOP").await, "+OK still here\r\n");
 }

@@ -19,7 +19,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
-use store_kit::{disorder, staged};
+use store_kit::blemishes;
 use support::frail::Frail;
 use support::wire::{Pop3, mailbox, stuffed, without_trace};
 use support::{DEADLINE, Home, Server};
@@ -155,10 +155,7 @@ impl Learned {
 /// Bob's messages with their unique-ids.
 fn read(pop3: SocketAddr) -> Vec<(String, Vec<u8>)> {
     let mut session = Pop3::open(pop3, BOB, "any");
-    let (_, lines) = session.body("UIDL");
-    let lines = String::from_utf8(lines).expect("ASCII");
-    let ids: Vec<String> =
-        lines.lines().map(|line| line.split(' ').nth(1).expect("an id").to_owned()).collect();
+    let ids = session.ids();
     let messages = session.all();
     session.ok("QUIT");
     assert_eq!(ids.len(), messages.len());
@@ -194,16 +191,9 @@ fn work_and_die(server: Server, round: usize, learned: &mut Learned, chance: &mu
     assert!(server.is_none(), "round {round}: too little was acknowledged in time");
 }
 
-/// What the tables of the database say of themselves; a server may be at work on it.
+/// What the database says of itself.
 fn examine(home: &Home, tally: &mut Tally) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    for finding in runtime.block_on(disorder(home.data_dir())) {
-        tally.damaged(&finding);
-    }
-    let staged = runtime.block_on(staged(home.data_dir()));
-    if staged != 0 {
-        tally.damaged(&format!("{staged} bodies of unfinished messages are left"));
-    }
+    blemishes(home.data_dir()).iter().for_each(|finding| tally.damaged(finding));
 }
 
 /// The start after a death; how long it took until a mailbox could be opened.

@@ -103,6 +103,20 @@ pub(crate) async fn staged(dir: &Path) -> i64 {
     number(dir, "SELECT count(*) FROM body WHERE copies = 0".into()).await
 }
 
+/// All that is wrong with a data directory on which nobody has anything unfinished: what does not agree in
+/// it, and bodies that no message has. For tests that have no runtime; a server may be at work on it.
+pub(crate) fn blemishes(dir: &Path) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut found = disorder(dir).await;
+        let left = staged(dir).await;
+        if left != 0 {
+            found.push(format!("{left} bodies of unfinished messages are left"));
+        }
+        found
+    })
+}
+
 pub(crate) fn options(dir: &Path) -> Options {
     Options {
         data_dir: dir.to_owned(),

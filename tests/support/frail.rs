@@ -31,6 +31,11 @@ impl Frail {
         }
     }
 
+    /// Sends what has no answer.
+    pub(crate) fn tell(&mut self, octets: &[u8]) -> Option<()> {
+        self.reader.get_mut().write_all(octets).ok()
+    }
+
     pub(crate) fn ask(&mut self, octets: &[u8]) -> Option<String> {
         self.reader.get_mut().write_all(octets).ok()?;
         self.last_line()

@@ -233,6 +233,12 @@ impl Pop3 {
         (numbers[0], numbers[1])
     }
 
+    /// The unique-id of every message of the mailbox.
+    pub(crate) fn ids(&mut self) -> Vec<String> {
+        let lines = String::from_utf8(self.body("UIDL").1).expect("ASCII");
+        lines.lines().map(|line| line.split(' ').nth(1).expect("an id").to_owned()).collect()
+    }
+
     /// Every message of the mailbox.
     pub(crate) fn all(&mut self) -> Vec<Vec<u8>> {
         let (messages, _) = self.stat();

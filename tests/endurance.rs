@@ -10,10 +10,13 @@
 )]
 
 mod disk_kit;
+#[path = "endurance/endings.rs"]
+mod endings;
 #[path = "endurance/endless.rs"]
 mod endless;
 #[path = "endurance/leaks.rs"]
 mod leaks;
+mod store_kit;
 mod support;
 
 use disk_kit::tally::Tally;

@@ -103,11 +103,21 @@ pub(crate) async fn staged(dir: &Path) -> i64 {
     number(dir, "SELECT count(*) FROM body WHERE copies = 0".into()).await
 }
 
-/// All that is wrong with a data directory on which nobody has anything unfinished: what does not agree in
-/// it, and bodies that no message has. For tests that have no runtime; a server may be at work on it.
-pub(crate) fn blemishes(dir: &Path) -> Vec<String> {
+/// Bodies that were ever begun, also those that are gone.
+pub(crate) async fn bodies_begun(dir: &Path) -> i64 {
+    number(dir, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'body'".into()).await
+}
+
+/// For tests that have no runtime.
+pub(crate) fn blocking<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    runtime.block_on(future)
+}
+
+/// All that is wrong with a data directory on which nobody has anything unfinished: what does not agree in
+/// it, and bodies that no message has. A server may be at work on it.
+pub(crate) fn blemishes(dir: &Path) -> Vec<String> {
+    blocking(async {
         let mut found = disorder(dir).await;
         let left = staged(dir).await;
         if left != 0 {

@@ -1,7 +1,8 @@
 //! Many peers at once that are slow, endless or end badly: the others are served, memory keeps to
 //! the bound of docs/guarantees.md, and nothing is left behind.
 //!
-//! `PILLARBOX_DRIP_SECONDS`, `PILLARBOX_ENDLESS_MIB` and `PILLARBOX_BAD_SESSIONS` make it long.
+//! `PILLARBOX_DRIP_SECONDS`, `PILLARBOX_ENDLESS_MIB` and `PILLARBOX_BAD_SESSIONS` make it long,
+//! `PILLARBOX_VISIT_MS` makes it strict: the longest that a client which behaves may take.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -29,8 +30,11 @@ use support::wire::{Line, Pop3, Smtp};
 use support::{DEADLINE, Home, Server};
 
 const ALICE: &str = "alice@client.example";
-/// The server is alive: a whole visit takes no longer, on a busy machine too.
-const ALIVE: Duration = Duration::from_secs(5);
+/// The server is alive: a whole visit takes no longer, on a machine that is busy with other tests too.
+/// With nothing beside it a second is promised, which `tests/torture` holds it to.
+const ALIVE_MS: usize = 5_000;
+/// Nobody is thrown out for being slow before.
+const PATIENT_SECONDS: usize = 170;
 const SLOW_PEERS: usize = 4_000;
 /// `limits.connections` and `limits.connections_per_ip` as they are by default.
 const CONNECTIONS: usize = 4_096;
@@ -78,27 +82,27 @@ fn visit(server: &Server) -> Duration {
 /// A peer, and what it says octet by octet.
 struct Slow {
     stream: TcpStream,
-    says: &'static [u8],
+    says: Vec<u8>,
 }
 
 fn slow_peer(number: usize, server: &Server) -> Slow {
     let to = if number % 4 == 2 { server.pop3 } else { server.smtp };
     let mut stream = connect_from(number / OF_ONE_ADDRESS, to);
-    let says: &[u8] = match number % 4 {
-        0 => b"EHLO a-name-that-does-not-come-to-its-end.example\r\n",
+    let says = match number % 4 {
+        0 => "EHLO a-name-that-does-not-come-to-its-end.example\r\n".to_owned(),
         1 => {
             let envelope = b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<slow@example.org>\r\nDATA\r\n";
             stream.write_all(envelope).expect("it takes that");
-            b"Subject: a message that does not come to its end\r\n\r\n...\r\n"
+            "Subject: a message that does not come to its end\r\n\r\n...\r\n".to_owned()
         }
-        2 => b"CAPA\r\nUSER slow@example.org\r\nPASS any\r\nSTAT\r\n",
+        2 => format!("CAPA\r\nUSER slow-{number}@example.org\r\nPASS any\r\nSTAT\r\n"),
         // Says one word after the other and never listens.
-        _ => b"NOOP\r\n",
+        _ => "NOOP\r\n".to_owned(),
     };
     let mut greeting = [0; 4];
     stream.read_exact(&mut greeting).expect("a greeting");
     assert!(matches!(&greeting, b"220 " | b"+OK "), "peer {number}: {greeting:?}");
-    Slow { stream, says }
+    Slow { stream, says: says.into_bytes() }
 }
 
 #[test]
@@ -108,13 +112,19 @@ fn with_4000_peers_at_one_octet_a_second_others_are_served_and_excess_is_told_at
     visit(&server);
     let before = server.status("VmRSS:");
     let mut peers: Vec<Slow> = (0..SLOW_PEERS).map(|number| slow_peer(number, &server)).collect();
-    let mut worst = Duration::ZERO;
+    let alive = Duration::from_millis(disk_kit::chance::tries("PILLARBOX_VISIT_MS", ALIVE_MS) as u64);
+    let (mut worst, mut returned) = (Duration::ZERO, 0);
     let mut tally = Tally::default();
     for second in 0..disk_kit::chance::tries("PILLARBOX_DRIP_SECONDS", 3) {
         let since = Instant::now();
-        for peer in &mut peers {
+        for (number, peer) in peers.iter_mut().enumerate() {
             let octet = peer.says[second % peer.says.len()];
-            peer.stream.write_all(&[octet]).expect("it is not thrown out for being slow");
+            if peer.stream.write_all(&[octet]).is_err() {
+                // Its message was too slow, or it made too many errors: it comes again.
+                assert!(second >= PATIENT_SECONDS, "peer {number} is thrown out after {second} s");
+                *peer = slow_peer(number, &server);
+                returned += 1;
+            }
         }
         while since.elapsed() < Duration::from_secs(1) {
             worst = worst.max(visit(&server));
@@ -122,14 +132,17 @@ fn with_4000_peers_at_one_octet_a_second_others_are_served_and_excess_is_told_at
             std::thread::park_timeout(Duration::from_millis(100));
         }
     }
-    assert!(worst < ALIVE, "{worst:?} for a client that behaves");
+    assert!(worst < alive, "{worst:?} for a client that behaves");
     let grown = server.status("VmRSS:").saturating_sub(before);
     let each = grown * 1024 / SLOW_PEERS as u64;
-    drop(writeln!(std::io::stderr(), "{SLOW_PEERS} slow peers: {each} octets each, worst visit {worst:?}"));
+    drop(writeln!(
+        std::io::stderr(),
+        "{SLOW_PEERS} slow peers: {each} octets each, worst visit {worst:?}, {returned} returned"
+    ));
     // A quarter of them is within a message, of which little has come.
     let bound = memory_bound_kib(SLOW_PEERS, 0, SLOW_PEERS / 4);
     assert!(grown < bound, "{grown} KiB for {SLOW_PEERS} slow peers, {bound} are promised");
-    excess_is_told(&server);
+    excess_is_told(&server, alive);
     assert!(!server.has_ended());
     drop(peers);
     let until = Instant::now() + DEADLINE;
@@ -142,14 +155,14 @@ fn with_4000_peers_at_one_octet_a_second_others_are_served_and_excess_is_told_at
 }
 
 /// Takes the places that are left; whoever comes then is told so, without waiting for anybody.
-fn excess_is_told(server: &Server) {
+fn excess_is_told(server: &Server, alive: Duration) {
     let mut more = Vec::new();
     let refused = loop {
         let mut stream = connect_from(100 + more.len() / OF_ONE_ADDRESS, server.smtp);
         let mut first = [0; 4];
         let since = Instant::now();
         stream.read_exact(&mut first).expect("a first word");
-        assert!(since.elapsed() < ALIVE, "{:?} for a first word", since.elapsed());
+        assert!(since.elapsed() < alive, "{:?} for a first word", since.elapsed());
         if &first != b"220 " {
             break first;
         }

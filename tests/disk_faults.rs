@@ -7,9 +7,11 @@
     reason = "a test stops at what it cannot do"
 )]
 
+mod disk_kit;
 mod store_kit;
 mod support;
 
+use disk_kit::tally::Tally;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -124,8 +126,10 @@ fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
     home.keep_data_in(&disk.path.join("data"));
     let mut server = home.serve();
     let mut accepted: Vec<Vec<u8>> = Vec::new();
-    for number in 0..3 {
-        let message = format!("Subject: {number}\r\n\r\nkept before\r\n").into_bytes();
+    for number in 0..24 {
+        // Some are staged.
+        let filler = "0123456789\r\n".repeat(if number % 6 == 5 { 40_000 } else { 50 * number });
+        let message = format!("Subject: {number}\r\n\r\nkept before\r\n{filler}").into_bytes();
         assert_eq!(attempt(&server, BOB, &message).code, 250);
         accepted.push(message);
     }
@@ -175,6 +179,7 @@ fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
     pop3.ok("QUIT");
     drop(server);
     drop(disk);
+    Tally { tries: accepted.len(), ..Tally::default() }.conclude("full disk (messages compared)");
 }
 
 /// The messages of a mailbox, octet by octet and in their order.
@@ -271,8 +276,11 @@ fn compare(kept: &[Vec<u8>], told: &Told, what: &str) {
 fn a_sync_that_fails_is_never_acknowledged_and_ends_the_process() {
     let (mut started, mut refused_later) = (0, 0);
     // Even where the reason is a want of room: the kernel may have let go of what it could not write.
-    let faults =
-        [1, 2, 3, 4, 6, 9, 13].map(|nth| ("EIO", nth)).into_iter().chain([("ENOSPC", 4), ("ENOSPC", 9)]);
+    let faults = [1, 2, 3, 4, 6, 7, 9, 11, 13, 16, 20, 30].map(|nth| ("EIO", nth)).into_iter().chain([
+        ("ENOSPC", 4),
+        ("ENOSPC", 9),
+        ("ENOSPC", 14),
+    ]);
     for (error, nth) in faults {
         let mut home = Home::new(&[]);
         // strace counts for each thread by itself; the writer has one to itself.
@@ -309,6 +317,7 @@ fn a_sync_that_fails_is_never_acknowledged_and_ends_the_process() {
         assert_eq!(blemishes(home.data_dir()), [""; 0], "{what}: after its end");
     }
     assert!(started > 0, "the fault always came before the server was ready: {}", strace_is_here());
+    Tally { tries: started, ..Tally::default() }.conclude("a sync fails while it serves");
     // The server ends meanwhile, and may close before it answers; not each time.
     assert!(refused_later > 0, "nobody was heard after a sync had failed");
 }

@@ -37,8 +37,13 @@ impl Tally {
         }
     }
 
+    /// All that went wrong.
+    pub(crate) fn bad(&self) -> usize {
+        self.lost + self.doubled + self.damaged
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.damaged == 0
+        self.bad() == 0
     }
 
     /// Writes the line, then fails if anything was found.

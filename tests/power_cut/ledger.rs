@@ -26,9 +26,9 @@ pub(crate) struct Mail {
 #[derive(Clone, Debug)]
 pub(crate) struct Deletion {
     /// When QUIT was about to be said.
-    begun: u64,
+    pub(crate) begun: u64,
     /// When its `+OK` had been read.
-    done: u64,
+    pub(crate) done: u64,
 }
 
 #[derive(Debug, Default)]

@@ -156,7 +156,7 @@ fn with_4000_peers_at_one_octet_a_second_others_are_served_and_excess_is_told_at
     tally.conclude("4,000 slow peers");
 }
 
-/// Takes the places that are left, so many at most; whoever comes then is told so, without waiting for anybody.
+/// Takes the places that are left, so many at most; whoever comes then is told so at once.
 fn excess_is_told(server: &Server, places: usize, alive: Duration) {
     let mut more = Vec::new();
     let refused = loop {

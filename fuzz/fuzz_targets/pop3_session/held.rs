@@ -1,6 +1,6 @@
 //! What must hold of a session of POP3, step by step: a second, plainer account of a mailbox.
 
-use crate::happens::{ERA, Happens, entries};
+use super::happens::{ERA, Happens, entries};
 use bytes::BytesMut;
 use pillarbox::auth::outcome::{Denied, Login};
 use pillarbox::mail::ids::{MessageId, Uid};

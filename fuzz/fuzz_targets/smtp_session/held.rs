@@ -1,6 +1,6 @@
 //! What must hold of a session of SMTP, step by step, by what has happened so far.
 
-use crate::happens::{Happens, receipt};
+use super::happens::{Happens, receipt};
 use pillarbox::auth::outcome::Denied;
 use pillarbox::mail::address::{Address, Sender};
 use pillarbox::mail::body::Body;

@@ -3,7 +3,8 @@
 //! A passive checkpoint disturbs nobody, and the WAL then begins anew by itself in the next quiet
 //! moment. Under a load without such a moment it would grow for ever: past a bound the writer is held for
 //! the short rest of the work, and the next commit writes over what is there. That costs less than a file
-//! that is cut off and grows again; only a disk that is nearly full has it cut off.
+//! that is cut off and grows again; it is cut off where the disk is nearly full, and after a commit that was
+//! out of the ordinary.
 
 use super::fault::Doing;
 use super::{PAGE_OCTETS, Sqlite, from_db};
@@ -14,12 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 /// Octets that may wait in the WAL before a passive checkpoint.
-const WAITING_OCTETS_MAX: u64 = 8 * 1024 * 1024;
+const WAITING_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 /// Octets in the WAL before the writer is held. The system writes as many into the database then, so that
 /// more would hold it for longer.
-const WAL_OCTETS_MAX: u64 = 32 * 1024 * 1024;
-/// What the WAL file shrinks to when it begins anew: so much is there after each hold of the writer.
-pub(super) const WAL_KEPT_OCTETS: u64 = 48 * 1024 * 1024;
+const WAL_OCTETS_MAX: u64 = 24 * 1024 * 1024;
+/// What the WAL file shrinks to when it begins anew: about as much as is there at a hold of the writer.
+pub(super) const WAL_KEPT_OCTETS: u64 = 40 * 1024 * 1024;
+/// A WAL file beyond this is cut off at once. The next commit, which somebody waits for, would have to.
+const WAL_ODD_OCTETS: u64 = 56 * 1024 * 1024;
 /// When the disk is nearly full, this much is enough for a checkpoint.
 const WAITING_OCTETS_LOW: u64 = 128 * 1024;
 
@@ -115,7 +118,8 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     let is_long = pass.in_wal > stuck + WAL_OCTETS_MAX;
     if is_long || (is_low && sqlite.space.wal_octets() > WAITING_OCTETS_LOW) {
         let held = sqlite.writing.lock().await;
-        let kind = if is_low { Kind::Truncate } else { Kind::Restart };
+        let is_odd = sqlite.space.wal_octets() > WAL_ODD_OCTETS;
+        let kind = if is_low || is_odd { Kind::Truncate } else { Kind::Restart };
         let pass = checkpoint(sqlite, checkpoints, kind).await?;
         drop(held);
         let stuck = pass.filter(|pass| pass.is_stuck).map_or(0, |pass| pass.in_wal);

@@ -140,12 +140,17 @@ async fn serve(mut config: Config, lifetime: Lifetime, mut inherited: Inherited)
     announce(&ready, &store)?;
     let end = signals.end(&store, &Reloads { keys, hostname: config.hostname.as_str().to_owned() }).await;
     notify(&[NotifyState::Stopping]);
+    let rest = store.clone();
     let outcome = tokio::select! {
         biased;
         // What is on its way to the disk is committed whole or not at all, as after a crash.
         () = signals.again() => Err(ServeError::Impatience),
         outcome = finish(end, &drain, sockets, store) => outcome,
     };
+    if outcome.is_err() {
+        // The end of the process closes what is open, as a crash does: any other end would sync once more.
+        std::mem::forget(rest);
+    }
     drop(scratch);
     outcome
 }

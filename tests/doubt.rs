@@ -92,6 +92,22 @@ fn a_stop_whose_last_checkpoint_fails_says_so_and_leaves_the_wal() {
 }
 
 #[test]
+fn what_a_crash_has_left_in_the_wal_is_written_once_more_before_mail_comes_in_behind_it() {
+    let home = Home::new(&[]);
+    let server = home.serve();
+    let message = corpus::plain().message;
+    assert_eq!(Smtp::open(server.smtp).deliver("alice@client.example", BOB, &message).code, 250);
+    server.kill();
+    let wal = home.data_dir().join("pillarbox.db-wal");
+    assert!(fs::metadata(&wal).unwrap().len() > 0);
+    let server = home.serve();
+    assert_eq!(fs::metadata(&wal).unwrap().len(), 0);
+    let kept = mailbox(server.pop3, BOB);
+    assert_eq!(kept.len(), 1);
+    same(without_trace(&kept[0]), &message, "what was acknowledged");
+}
+
+#[test]
 fn a_damaged_page_costs_the_answers_that_need_it_and_no_others() {
     const PAGE: usize = 8192;
     let home = Home::new(&[]);

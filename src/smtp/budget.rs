@@ -114,6 +114,9 @@ impl Addressees {
         let has_room = self.allowance.reach(octets);
         if has_room {
             self.octets = octets;
+        } else {
+            // What was taken on the way is for others.
+            self.allowance.shrink(self.octets.next_multiple_of(STEP_OCTETS));
         }
         has_room
     }
@@ -144,8 +147,13 @@ mod tests {
         addressees.clear();
         assert_eq!(budget.octets_left(), STEP_OCTETS);
         assert!(addressees.add(&to, &vec![one.clone(); 20]));
-        assert!(!addressees.add(&to, &vec![one; 100]), "an alias of many counts with each of them");
+        assert!(!addressees.add(&to, &vec![one.clone(); 100]), "an alias of many counts with each of them");
+        assert_eq!(budget.octets_left(), STEP_OCTETS, "and one that is refused holds nothing");
+        assert!(addressees.add(&to, &vec![one.clone(); 20]));
+        assert_eq!(budget.octets_left(), 0);
         drop(addressees);
+        assert_eq!(budget.octets_left(), STEP_OCTETS);
+        assert!(!Addressees::new(budget.clone()).add(&to, &vec![one; 100]));
         assert_eq!(budget.octets_left(), STEP_OCTETS);
     }
 }

@@ -3,7 +3,7 @@
 //! Nor is the database closed then. Linux tells of a failed sync once, and may have dropped what it could not
 //! write; the next sync succeeds. A checkpoint, as the closing of the last connection makes one, would copy
 //! what is left of that over the good pages of the database and remove the WAL. The next start finds the WAL,
-//! and takes of it what its checksums prove.
+//! takes of it what its checksums prove, and writes that once more.
 
 use super::engine::Engine;
 use super::outcome::Error;

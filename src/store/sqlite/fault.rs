@@ -4,6 +4,7 @@ use crate::store::outcome::Error;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What was done when the error came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +52,32 @@ pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
 /// Judges errors; knows the data directory, to ask it whether it is full.
 pub(super) struct Faults {
     data_dir: PathBuf,
+    /// Why the disk is broken, once it is. Set before the lock is given back under which that was found:
+    /// whoever waits for it must not try the same again.
+    broken: OnceLock<String>,
 }
 
 impl Faults {
     pub(super) fn new(data_dir: &Path) -> Faults {
-        Faults { data_dir: data_dir.to_owned() }
+        Faults { data_dir: data_dir.to_owned(), broken: OnceLock::new() }
     }
 
+    /// # Errors
+    /// [`Error::Broken`] once the disk was found to be so.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.broken.get().map_or(Ok(()), |reason| Err(Error::Broken(reason.clone())))
+    }
+
+    /// What an error means; the caller still holds the lock of what it was doing.
     pub(super) fn judge(&self, doing: Doing, error: &sqlx::Error) -> Error {
+        let verdict = self.verdict(doing, error);
+        if let Error::Broken(reason) = &verdict {
+            self.broken.get_or_init(|| reason.clone());
+        }
+        verdict
+    }
+
+    fn verdict(&self, doing: Doing, error: &sqlx::Error) -> Error {
         let Some(code) = code(error) else { return without_code(error) };
         match code {
             FULL | IOERR_SHMSIZE => Error::DiskFull,

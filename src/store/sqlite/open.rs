@@ -5,7 +5,7 @@ use super::fault::{self, Faults};
 use super::quick;
 use super::setup;
 use super::space::{Keeper, Space};
-use super::tidy::{Checkpoints, WAL_KEPT_OCTETS};
+use super::tidy::{self, Checkpoints, WAL_KEPT_OCTETS};
 use super::write::Writing;
 use super::{DATABASE_FILE, PAGE_OCTETS, READERS, Sqlite};
 use crate::mail::ids::Era;
@@ -16,6 +16,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqlitePool};
 use std::io;
+use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -62,17 +63,21 @@ impl Sqlite {
         quick::prepare(&mut writer).await.map_err(|e| refused(&e))?;
         let (era, login_secret) = meta(&mut writer).await.map_err(|e| refused(&e))?;
 
+        let faults = Faults::new(dir);
         let (mut checkpoints, mut slices) = (None, None);
         if options.tenure == Tenure::Server {
             let mut connection = connect(&file, CHECKPOINT_TIMEOUT).await.map_err(|e| refused(&e))?;
             set(&mut connection, &file, Role::Checkpoints).await?;
+            if let Err(broken) = tidy::settle(&mut connection, &faults).await {
+                mem::forget((connection, writer));
+                return Err(OpenError::Store(broken));
+            }
             checkpoints = Some(Checkpoints::new(connection));
             let mut connection = connect(&file, BUSY_TIMEOUT).await.map_err(|e| refused(&e))?;
             set(&mut connection, &file, Role::Slices).await?;
             slices = Some(connection);
         }
         let readers = pool(&file, options.tenure).await.map_err(|e| refused(&e))?;
-        let faults = Faults::new(dir);
         let writing = Mutex::new(Writing::new(writer, slices, file.clone(), options.default_quota));
         let changes = Changes::open(dir);
         Ok(Sqlite { era, login_secret, writing, readers, checkpoints, faults, space, changes })

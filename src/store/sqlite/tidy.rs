@@ -6,7 +6,7 @@
 //! that is cut off and grows again; it is cut off where the disk is nearly full, and after a commit that was
 //! out of the ordinary.
 
-use super::fault::Doing;
+use super::fault::{Doing, Faults};
 use super::{PAGE_OCTETS, Sqlite, from_db};
 use crate::store::outcome::Error;
 use sqlx::sqlite::SqliteConnection;
@@ -114,6 +114,9 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     checkpoints.waiting.store(0, Ordering::Relaxed);
     let pass = checkpoint(sqlite, checkpoints, Kind::Passive).await?.unwrap_or_default();
     checkpoints.waiting.fetch_add(pass.left, Ordering::Relaxed);
+    // It may have begun anew by itself since.
+    let stuck = stuck.min(pass.in_wal);
+    checkpoints.stuck.store(stuck, Ordering::Relaxed);
     // Each try to begin anew holds the writer: while somebody reads for long, one in so many octets.
     let is_long = pass.in_wal > stuck + WAL_OCTETS_MAX;
     if is_long || (is_low && sqlite.space.wal_octets() > WAITING_OCTETS_LOW) {
@@ -129,6 +132,19 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     Ok(())
 }
 
+/// At a start: what a crash has left in the WAL goes into the database. Where a sync had failed, some of it
+/// may be in the memory of the system alone, and mail that is written behind it would be lost with it; here
+/// it is written once more, and synced. One that found no room, or a reader in its way, is left to later.
+///
+/// # Errors
+/// [`Error::Broken`]: then no connection may be closed, as at the end.
+pub(super) async fn settle(connection: &mut SqliteConnection, faults: &Faults) -> Result<(), Error> {
+    match run(connection, Kind::Truncate).await.map_err(|error| faults.judge(Doing::Writing, &error)) {
+        Err(broken @ Error::Broken(_)) => Err(broken),
+        _ => Ok(()),
+    }
+}
+
 /// Puts all of the WAL into the database and cuts the file off. The caller holds the writer.
 pub(super) async fn cut(sqlite: &Sqlite) -> Result<(), Error> {
     if let Some(checkpoints) = &sqlite.checkpoints {
@@ -141,6 +157,7 @@ pub(super) async fn cut(sqlite: &Sqlite) -> Result<(), Error> {
 async fn checkpoint(sqlite: &Sqlite, checkpoints: &Checkpoints, kind: Kind) -> Result<Option<Pass>, Error> {
     // Whoever holds the writer may wait for this lock; nobody waits for the writer while holding it.
     let mut guard = checkpoints.connection.lock().await;
+    sqlite.faults.check()?;
     let Some(connection) = guard.as_mut() else { return Ok(None) };
     match run(connection, kind).await {
         Ok(pass) => Ok(Some(pass)),
@@ -161,6 +178,7 @@ pub(super) async fn close(sqlite: &Sqlite) -> Result<(), Error> {
     sqlite.readers.close().await;
     let mut writing = sqlite.writing.lock().await;
     cut(sqlite).await?;
+    sqlite.faults.check()?;
     let last = match &sqlite.checkpoints {
         Some(checkpoints) => checkpoints.connection.lock().await.take(),
         None => None,

@@ -79,6 +79,7 @@ enum NewMail {
 /// Does a batch.
 pub(super) async fn apply(sqlite: &Sqlite, batch: &[Op]) -> Result<Vec<Result<Done, Error>>, Error> {
     let mut writing = sqlite.writing.lock().await;
+    sqlite.faults.check()?;
     let octets = needed(batch);
     let mail = if octets == 0 || has_room(sqlite, &mut writing, octets).await? {
         NewMail::Welcome

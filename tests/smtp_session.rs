@@ -6,7 +6,8 @@ use pillarbox::mail::body::Body;
 use pillarbox::mail::ids::QueueId;
 use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::role::Role;
-use pillarbox::smtp::session::{Answer, Ask, Event, Next, Session, Terms};
+use pillarbox::smtp::role::Terms;
+use pillarbox::smtp::session::{Answer, Ask, Event, Next, Session};
 use pillarbox::store::outcome::{Receipt, Route};
 use std::sync::Arc;
 

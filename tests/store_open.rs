@@ -9,8 +9,8 @@
 mod store_kit;
 
 use pillarbox::store::accounts::{Alias, AliasName, StoredPassword};
-use pillarbox::store::open::lock_note;
 use pillarbox::store::outcome::Route;
+use pillarbox::store::tenancy::lock_note;
 use pillarbox::store::{OpenError, Options, Store, Tenure};
 use sqlx::Row;
 use std::os::unix::fs::PermissionsExt;

@@ -7,8 +7,9 @@
 use libfuzzer_sys::fuzz_target;
 use pillarbox::config::Config;
 use pillarbox::config::check::check;
-use pillarbox::config::fault::{Fault, Place};
+use pillarbox::config::fault::Fault;
 use pillarbox::config::keys;
+use pillarbox::config::place::Place;
 use pillarbox::config::raw::{Item, Raw, Value};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

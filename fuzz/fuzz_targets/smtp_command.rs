@@ -6,8 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use pillarbox::mail::address::{Address, DOMAIN_OCTETS_MAX, Domain, LOCAL_OCTETS_MAX, Sender};
 use pillarbox::mail::envelope::Charset;
 use pillarbox::mail::trace::Protocol;
-use pillarbox::smtp::command::{Command, Syntax, loggable};
+use pillarbox::smtp::command::{Command, loggable};
 use pillarbox::smtp::path::{BodyKind, Forward, Mail, MailParams};
+use pillarbox::smtp::syntax::Syntax;
 
 fn address(address: &Address) {
     let text = address.to_string();

@@ -49,7 +49,9 @@ const WORKSPACE_BLOCKS_MIN: usize = 33 * 1024 * 1024 / Block::SIZE;
 pub fn stored(password: &Secret) -> Result<StoredPassword, HashError> {
     match prepared(password) {
         Some(prepared) => {
-            let scram = Some(scram::new_keys(&prepared)?);
+            let mut salt = [0; scram::SALT_OCTETS];
+            getrandom::fill(&mut salt).map_err(cannot_hash)?;
+            let scram = Some(scram::new_keys(&prepared, &salt));
             Ok(StoredPassword { phc: hash(&prepared)?, scram })
         }
         None => Ok(StoredPassword { phc: hash(password)?, scram: None }),
@@ -131,6 +133,12 @@ mod tests {
             assert!(!fits(&secret(wrong), &stored).unwrap(), "{wrong}");
         }
         assert_ne!(stored, hash(&secret(" a sécret ")).unwrap(), "the salt is random");
+    }
+
+    #[test]
+    fn the_same_password_twice_has_keys_with_salts_of_their_own() {
+        let salt = || stored(&secret("sesame")).unwrap().scram.unwrap().salt;
+        assert_ne!(salt(), salt());
     }
 
     // proves: RFC 4013 §2

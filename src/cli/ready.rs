@@ -8,7 +8,7 @@ use super::output::{Failure, Output};
 use super::text::{cut, one_line};
 use crate::config::Config;
 use crate::config::bind::Bind;
-use crate::store::open::lock_note;
+use crate::store::tenancy::lock_note;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

@@ -1,9 +1,10 @@
 //! From values to meaning: a [`Config`], or every fault of it.
 
 use super::bind::Bind;
-use super::cross::Doors;
-use super::fault::{Fault, Place, quoted};
+use super::doors::Doors;
+use super::fault::{Fault, quoted};
 use super::keys::{self, Key, Sample};
+use super::place::{At, Place};
 use super::raw::{Item, Raw, Value, Written};
 use super::units::{self, Size};
 use super::{Accounts, BareNewline, Config, Limits, Log, LogFormat, Mode, TlsFiles};
@@ -57,12 +58,6 @@ pub(super) struct Check<'a> {
     pub(super) raw: &'a Raw,
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<String>,
-}
-
-/// A value and where it comes from.
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
 }
 
 impl Check<'_> {

@@ -1,6 +1,6 @@
 //! The table of every key: the one place that parser, environment, hints and the sample file read.
 
-use super::fault::Place;
+use super::place::Place;
 use std::fmt;
 
 /// What kind of value a key takes.

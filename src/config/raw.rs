@@ -1,8 +1,9 @@
 //! The configuration as written: which value each key got, and where. Knows the form of values —
 //! string, number, list — and not their meaning.
 
-use super::fault::{Fault, Place, quoted};
+use super::fault::{Fault, quoted};
 use super::keys::{self, Key, Kind, Sample};
+use super::place::Place;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! The keys of `[retention]`: what is thrown away by itself.
 
-use super::check::{At, Check};
+use super::check::Check;
 use super::fault::{Fault, quoted};
 use super::keys::{self, Sample};
+use super::place::At;
 use super::units::{self, Size};
 use super::{Limits, Mode, Retention};
 use std::time::Duration;

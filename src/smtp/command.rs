@@ -2,7 +2,8 @@
 //!
 //! Parsing is total. What is not a command is a [`Syntax`], and `reply` has a sentence for each.
 
-use super::path::{self, Mail, PathError, Rcpt};
+use super::path::{self, Mail, Rcpt};
+use super::syntax::Syntax;
 use crate::mail::address::Domain;
 use crate::mail::trace::Protocol;
 use crate::wire::sasl::Mechanism;
@@ -73,43 +74,6 @@ pub struct Chunk {
     pub size: u64,
     /// Whether the message ends with them.
     pub last: bool,
-}
-
-/// Why a line is not a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Syntax {
-    /// Nothing but spaces.
-    Empty,
-    /// A control character; a CR that ends nothing is one too.
-    Control,
-    /// Octets that are not UTF-8.
-    NotUtf8,
-    /// A word that is no command of SMTP.
-    Unknown,
-    /// A command of SMTP that this server does not have.
-    NotImplemented,
-    /// The words of a web browser.
-    Web,
-    /// The argument is missing.
-    NoArgument,
-    /// There is an argument where there may be none.
-    Argument,
-    /// `FROM:` or `TO:` is missing.
-    NoKeyword,
-    /// A name in EHLO or HELO that does not fit into a `Received:` line.
-    BadName,
-    /// The path of MAIL.
-    BadSender(PathError),
-    /// The path of RCPT.
-    BadRecipient(PathError),
-    /// A parameter that is not well formed.
-    BadParameter,
-    /// A parameter that no offered extension defines.
-    UnknownParameter,
-    /// The same parameter twice.
-    RepeatedParameter,
-    /// BDAT whose octets cannot be counted.
-    BadChunk,
 }
 
 impl Command<'_> {
@@ -307,6 +271,7 @@ pub fn loggable(line: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::mail::address::AddressError;
+    use crate::smtp::syntax::PathError;
 
     fn parse(line: &str) -> Result<Command<'_>, Syntax> {
         Command::parse(line.as_bytes())

@@ -5,8 +5,8 @@
 //! the store itself: [`Intake::take`] keeps, [`Intake::spill`] hands out what has to be written.
 
 use super::budget::{Allowance, Budget, STEP_OCTETS, Share};
-use super::session::BodyFault;
 use crate::mail::trace::{HEADER_OCTETS_MAX, HOPS_MAX, HeaderScan};
+use crate::store::outcome::Error;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::mem;
@@ -16,6 +16,21 @@ use std::sync::Arc;
 pub const MEMORY_OCTETS_MAX: usize = 256 * 1024;
 /// Size of a slice.
 pub const SLICE_OCTETS: usize = 128 * 1024;
+
+/// Why a message that was read to its end is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It is larger than [`super::role::Terms::message_octets_max`].
+    TooBig,
+    /// A CR or LF stood alone.
+    BareNewline,
+    /// Its header is larger than [`crate::mail::trace::HEADER_OCTETS_MAX`].
+    HeaderTooBig,
+    /// It has gone through [`crate::mail::trace::HOPS_MAX`] servers.
+    Loop,
+    /// It could not be staged.
+    Store(Error),
+}
 
 /// A message on its way in.
 #[derive(Debug)]

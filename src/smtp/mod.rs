@@ -86,3 +86,4 @@ pub mod reply;
 pub mod role;
 pub mod server;
 pub mod session;
+pub mod syntax;

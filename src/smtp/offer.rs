@@ -4,7 +4,7 @@
 //! (RFC 3030), ENHANCEDSTATUSCODES (RFC 2034), STARTTLS (RFC 3207), AUTH (RFC 4954), LIMITS
 //! (RFC 9422) and HELP (RFC 5321 §4.1.1.8).
 
-use super::session::Terms;
+use super::role::Terms;
 use crate::wire::access::Access;
 
 /// Whether the client has logged in.

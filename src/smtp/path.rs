@@ -1,7 +1,7 @@
 //! What follows `MAIL FROM:` and `RCPT TO:`: a path in angle brackets and the parameters after it
 //! (RFC 5321 §4.1.1.2, §4.1.1.3, §4.1.2).
 
-use super::command::Syntax;
+use super::syntax::{PathError, Syntax};
 use crate::mail::address::{Address, AddressError, Domain, Sender};
 use crate::mail::envelope::Charset;
 
@@ -97,20 +97,6 @@ pub(super) fn rcpt(arguments: &str) -> Result<Rcpt, Syntax> {
         None => Ok(Rcpt { to, written: alphabet(path) }),
         Some(param) => Err(if param.is_sound() { Syntax::UnknownParameter } else { Syntax::BadParameter }),
     }
-}
-
-/// Why a path could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathError {
-    /// It does not begin with `<`, or its `>` is missing.
-    #[error("it has to stand in angle brackets, as in <user@example.org>")]
-    NoBrackets,
-    /// Something stands right behind the `>`.
-    #[error("a space has to stand between the address and what follows it")]
-    NoSpace,
-    /// What stands between the brackets.
-    #[error(transparent)]
-    Address(#[from] AddressError),
 }
 
 /// Takes `<path>` off the front; returns what is inside and what follows.

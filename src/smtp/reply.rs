@@ -4,9 +4,9 @@
 //! RFC 2034 §4: the enhanced code stands in every 2xx, 4xx and 5xx reply but the greeting and the
 //! answers to EHLO, HELO and LHLO. Codes: RFC 5321 §4.2.3, RFC 3463 with its IANA registry.
 
-use super::command::Syntax;
+use super::intake::BodyFault;
 use super::role::{Hello, Role};
-use super::session::BodyFault;
+use super::syntax::Syntax;
 use crate::store::outcome::{Error, Receipt};
 use crate::wire::sasl::Fault;
 use bytes::{BufMut, BytesMut};
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::mail::address::{Address, AddressError};
     use crate::mail::ids::QueueId;
-    use crate::smtp::path::PathError;
+    use crate::smtp::syntax::PathError;
 
     fn wire(reply: &Reply) -> String {
         let mut out = BytesMut::new();

@@ -1,7 +1,23 @@
 //! What a listener is for, as a table of the differences. Everything else is the same for all.
 
 use super::command::Client;
+use crate::mail::address::Address;
 use crate::mail::trace::Protocol;
+
+/// What a server is called and what it allows; the same for all sessions of a listener.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The name in the greeting and in `Received:` lines.
+    pub hostname: Box<str>,
+    /// Where mail for `<postmaster>` without a domain goes.
+    pub postmaster: Address,
+    /// Largest message in octets.
+    pub message_octets_max: u64,
+    /// Most recipients of one transaction.
+    pub recipients_max: usize,
+    /// What the listener is for.
+    pub role: Role,
+}
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,14 @@ mod event;
 mod login;
 mod transaction;
 
-pub use event::{Answer, Ask, BodyFault, Event, Next, Step};
+pub use event::{Answer, Ask, Event, Next, Step};
 
 use super::codec::{Awaiting, Framing};
-use super::command::{Chunk, Client, Command, Syntax};
+use super::command::{Chunk, Client, Command};
 use super::offer::{self, LoggedIn, Offer};
 use super::reply::Reply;
-use super::role::{Errors, Role, Verdict};
+use super::role::{Errors, Terms, Verdict};
+use super::syntax::Syntax;
 use crate::auth::outcome::Login;
 use crate::mail::address::Address;
 use crate::mail::trace::Protocol;
@@ -29,21 +30,6 @@ pub const ERRORS_MAX: u32 = 20;
 
 /// The failed login that ends its session.
 pub const FAILED_LOGINS_MAX: u32 = 3;
-
-/// What a server is called and what it allows; the same for all sessions of a listener.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// The name in the greeting and in `Received:` lines.
-    pub hostname: Box<str>,
-    /// Where mail for `<postmaster>` without a domain goes.
-    pub postmaster: Address,
-    /// Largest message in octets.
-    pub message_octets_max: u64,
-    /// Most recipients of one transaction.
-    pub recipients_max: usize,
-    /// What the listener is for.
-    pub role: Role,
-}
 
 const COMMAND: Next = Next::Read(Awaiting::Command);
 
@@ -383,6 +369,7 @@ mod tests {
     use super::*;
     use crate::mail::body::Body;
     use crate::mail::ids::QueueId;
+    use crate::smtp::role::Role;
     use crate::store::outcome::Route;
 
     /// A session that has handed over a message for two recipients.

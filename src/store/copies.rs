@@ -1,9 +1,11 @@
 //! Databases that nobody serves at the moment, or that are only looked at: checked, copied, made ready to be
 //! served again. No [`super::Store`] is opened, and nothing is changed but by [`renumber`].
 
-use super::open::{self, OpenError, Tenancy};
+use super::open;
+use super::options::OpenError;
 use super::sqlite;
-pub use super::sqlite::verify::Summary;
+pub use super::sqlite::verify::{Listener, Summary};
+use super::tenancy::Tenancy;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,14 +15,6 @@ use tokio_util::sync::CancellationToken;
 #[must_use]
 pub fn database(data_dir: &Path) -> PathBuf {
     data_dir.join(sqlite::DATABASE_FILE)
-}
-
-/// Whoever hears how a check goes.
-pub trait Listener {
-    /// This part of the check begins.
-    fn step(&mut self, name: &'static str);
-    /// Something is wrong: one line.
-    fn finding(&mut self, finding: String);
 }
 
 /// Checks a database, beside a server or without one, and changes nothing: that its pages are sound, that

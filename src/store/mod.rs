@@ -22,7 +22,9 @@ mod health;
 mod known;
 mod lookups;
 pub mod maildrop;
-pub mod open;
+mod manage;
+mod open;
+mod options;
 pub mod outcome;
 pub mod owner;
 pub mod paths;
@@ -31,8 +33,11 @@ pub mod retention;
 mod route;
 mod sqlite;
 pub mod staging;
+pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(test, feature = "testing"))]
+mod weakened;
 mod writer;
 
 use crate::auth::outcome::Login;
@@ -47,8 +52,7 @@ use health::Health;
 use known::Known;
 use lookups::Lookups;
 use maildrop::{Leases, Maildrop};
-use open::Tenancy;
-pub use open::{OpenError, Options, Tenure};
+pub use options::{OpenError, Options, Tenure};
 use outcome::{Error, Receipt, Route};
 use route::Policy;
 use staging::Staging;
@@ -56,6 +60,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tenancy::Tenancy;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -240,7 +245,7 @@ impl Store {
         self.inner.health.failed().await
     }
 
-    /// Writes a note into the lock file of the data directory, where [`open::lock_note`] finds
+    /// Writes a note into the lock file of the data directory, where [`tenancy::lock_note`] finds
     /// it: the addresses of the listeners. Only a server has a lock to write into.
     ///
     /// # Errors

@@ -3,9 +3,11 @@
 
 use super::Store;
 use super::engine::{Beginning, Crowded, Done, Engine, Found, Generation, Kept, Names, Old, Op};
-use super::open::{self, OpenError, Options};
+use super::open;
+use super::options::{OpenError, Options};
 use super::outcome::Error;
 use super::retention::{SPARED_MAX, Sweeper};
+pub use super::weakened::weaken;
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::listing::Listing;
@@ -14,24 +16,9 @@ use crate::store::accounts::{Account, Alias};
 use crate::store::maildrop::Maildrop;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
-
-/// Whether databases are opened with `synchronous=NORMAL`.
-static WEAK: AtomicBool = AtomicBool::new(false);
-
-/// From now on the databases that this process opens may lose the last commits at a power cut: the
-/// test of power cuts is itself tried with it. Nothing but a test can reach this.
-pub fn weaken() {
-    WEAK.store(true, Ordering::Relaxed);
-}
-
-/// The setting of `PRAGMA synchronous` when it is not the one of the program.
-pub(super) fn synchronous() -> Option<&'static str> {
-    WEAK.load(Ordering::Relaxed).then_some("1")
-}
 
 /// What goes wrong with a commit or a question.
 #[derive(Clone, Debug)]

@@ -18,8 +18,10 @@ impl File {
 /// What `smtp/` and `pop3/` must both have.
 const MIRRORED: [&str; 7] = ["codec", "command", "mod", "offer", "reply", "server", "session"];
 /// What only one of them needs, each with its reason in docs/architecture.md.
-const OWN: [(&str, &[&str]); 2] =
-    [("smtp", &["budget", "client", "intake", "path", "role"]), ("pop3", &["marks", "pages", "top"])];
+const OWN: [(&str, &[&str]); 2] = [
+    ("smtp", &["budget", "client", "intake", "path", "role", "syntax"]),
+    ("pop3", &["marks", "pages", "top"]),
+];
 
 /// The Rust files below these folders, sorted; a folder that does not exist has none.
 pub(crate) fn code(folders: &[&str]) -> Vec<File> {

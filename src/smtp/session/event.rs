@@ -5,6 +5,7 @@ use crate::mail::address::{Address, Sender};
 use crate::mail::body::Body;
 use crate::mail::envelope::Envelope;
 use crate::smtp::codec::{Awaiting, Framing};
+use crate::smtp::intake::BodyFault;
 use crate::smtp::offer::Offer;
 use crate::smtp::reply::Reply;
 use crate::store::outcome::{Error, Receipt, Route};
@@ -36,21 +37,6 @@ pub enum Event<'a> {
     Idle,
     /// The server is stopping.
     Stop,
-}
-
-/// Why a message that was read to its end is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BodyFault {
-    /// It is larger than [`super::Terms::message_octets_max`].
-    TooBig,
-    /// A CR or LF stood alone.
-    BareNewline,
-    /// Its header is larger than [`crate::mail::trace::HEADER_OCTETS_MAX`].
-    HeaderTooBig,
-    /// It has gone through [`crate::mail::trace::HOPS_MAX`] servers.
-    Loop,
-    /// It could not be staged.
-    Store(Error),
 }
 
 /// What to say, and the one thing to do then.

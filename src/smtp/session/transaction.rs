@@ -6,10 +6,11 @@ use crate::mail::body::Body;
 use crate::mail::envelope::{Charset, Envelope, Recipient};
 use crate::mail::trace::Protocol;
 use crate::smtp::codec::Framing;
-use crate::smtp::command::{Chunk, Client, Syntax};
+use crate::smtp::command::{Chunk, Client};
 use crate::smtp::path::{Forward, Mail, MailParams, Rcpt};
 use crate::smtp::reply::Reply;
 use crate::smtp::role::{Senders, Verdict};
+use crate::smtp::syntax::Syntax;
 use crate::store::outcome::{Error, Route};
 
 /// A mail transaction (RFC 5321 §3.3).

@@ -2,8 +2,7 @@
 
 use super::read::{self, ACCOUNT, origin};
 use super::remove::expunge;
-use super::to_db;
-use super::write::Sql;
+use super::sql::{Sql, to_db};
 use crate::mail::address::MailboxName;
 use crate::mail::ids::{MailboxId, MessageId};
 use crate::store::accounts::{AccountError, Alias, AliasName, Origin, StoredPassword, Tags, leads_back};

@@ -4,10 +4,11 @@
 //! free pages. The other way that SQLite has, its backup interface, begins anew whenever another process
 //! writes, so that it does not end beside a busy server.
 
-use super::open::{heed, look_at, refusal};
+use super::connect::{heed, look_at};
+use super::refusal::refusal;
 use super::setup;
-use super::to_db;
-use crate::store::open::OpenError;
+use super::sql::to_db;
+use crate::store::options::OpenError;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;

@@ -2,8 +2,7 @@
 //! by a few fat statements.
 
 use super::read::{CAUGHT, origin};
-use super::write::{Sql, insert_chunk};
-use super::{chunk_keys, from_db, json, to_db};
+use super::sql::{Sql, chunk_keys, from_db, insert_chunk, json, to_db};
 use crate::mail::address::MailboxName;
 use crate::mail::body::Body;
 use crate::mail::envelope::{Delivery, MailboxCopy};

@@ -7,20 +7,26 @@
 
 mod accounts;
 mod changes;
+mod checkpoints;
+mod connect;
 pub(super) mod copy;
+mod database;
 mod delivery;
 mod fault;
 mod open;
 mod quick;
 mod read;
+mod refusal;
 mod remove;
 mod retention;
 mod setup;
 mod slices;
 mod space;
+mod sql;
 mod tidy;
 pub(super) mod verify;
 mod write;
+mod writing;
 
 use super::accounts::{Account, Alias};
 use super::engine::{Beginning, Crowded, Done, Engine, Found, Generation, Kept, Names, Old, Op};
@@ -29,43 +35,8 @@ use crate::mail::address::MailboxName;
 use crate::mail::ids::{BodyId, Era, MailboxId, MessageId};
 use crate::mail::secret::Secret;
 use bytes::Bytes;
-use changes::Changes;
-use fault::{Doing, Faults};
+pub(super) use database::{DATABASE_FILE, Sqlite};
 use futures_util::future::BoxFuture;
-use space::Space;
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnection;
-use tidy::Checkpoints;
-use tokio::sync::Mutex;
-use write::Writing;
-
-/// The database file in the data directory.
-pub(super) const DATABASE_FILE: &str = "pillarbox.db";
-/// The newest schema that this program knows, and each step that leads there.
-const MIGRATIONS: &[(i64, &str)] = &[
-    (1, include_str!("../../../migrations/sqlite/0001_init.sql")),
-    (2, include_str!("../../../migrations/sqlite/0002_scram.sql")),
-];
-/// Marks the file as ours (`PRAGMA application_id`): "PBox".
-const APPLICATION_ID: i64 = 0x5042_6f78;
-/// Octets of a page. Messages of 1 KiB fill pages of 8 KiB with less waste than pages of 4 KiB.
-const PAGE_OCTETS: u64 = 8192;
-/// Connections that read. Each is a thread; a read takes microseconds.
-const READERS: u32 = 4;
-
-/// An open database.
-pub(super) struct Sqlite {
-    era: Era,
-    login_secret: Secret,
-    /// Held while a batch is applied: a checkpoint that must shut writers out takes it too.
-    writing: Mutex<Writing>,
-    readers: SqlitePool,
-    /// `None` beside a server, which alone does the checkpoints.
-    checkpoints: Option<Checkpoints>,
-    faults: Faults,
-    space: Space,
-    changes: Changes,
-}
 
 impl Engine for Sqlite {
     fn era(&self) -> Era {
@@ -139,49 +110,5 @@ impl Engine for Sqlite {
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(tidy::close(self))
-    }
-}
-
-impl Sqlite {
-    /// Boxes a question and turns SQLite's errors into ours.
-    fn reading<'a, T>(
-        &'a self,
-        question: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, Error>> {
-        Box::pin(async move { question.await.map_err(|error| self.faults.judge(Doing::Reading, &error)) })
-    }
-}
-
-/// The key of a chunk row: the chunks of a body lie side by side, in order.
-fn chunk_key(body: BodyId, place: u32) -> i64 {
-    (body.0 << 16) + i64::from(place)
-}
-
-/// The keys of all chunks of a body: from the first to before the second.
-fn chunk_keys(body: BodyId) -> (i64, i64) {
-    (body.0 << 16, (body.0 + 1) << 16)
-}
-
-/// SQLite's integers are signed; no size of ours comes near their end.
-fn to_db(octets: u64) -> i64 {
-    i64::try_from(octets).unwrap_or(i64::MAX)
-}
-
-fn from_db(octets: i64) -> u64 {
-    u64::try_from(octets).unwrap_or(0)
-}
-
-/// A list as one bound value: `json_each` turns it back into rows.
-fn json<T: serde::Serialize>(list: &[T]) -> Result<String, sqlx::Error> {
-    serde_json::to_string(list).map_err(|e| sqlx::Error::Encode(Box::new(e)))
-}
-
-/// Leaves any transaction. One that is over already is no fault.
-async fn roll_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    const SQLITE_ERROR: i32 = 1;
-    match sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await {
-        Ok(_) => Ok(()),
-        Err(error) if fault::code(&error) == Some(SQLITE_ERROR) => Ok(()),
-        Err(error) => Err(error),
     }
 }

@@ -8,8 +8,7 @@
 use super::delivery::INLINE_OCTETS_MAX;
 use super::fault;
 use super::read::{ACCOUNT, CAUGHT};
-use super::to_db;
-use super::write::Sql;
+use super::sql::{Sql, to_db};
 use crate::mail::address::MailboxName;
 use crate::mail::body::Body;
 use crate::mail::envelope::MailboxCopy;

@@ -1,6 +1,6 @@
 //! Questions. Each is one statement on a connection of the pool: no transaction, no waiting for writers.
 
-use super::{chunk_key, from_db, json};
+use super::sql::{Sql, chunk_key, from_db, json};
 use crate::mail::address::{Address, Domain, MailboxName};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use crate::mail::listing::Entry;
@@ -10,8 +10,6 @@ use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, SqlitePool};
 use std::sync::Arc;
-
-pub(super) type Sql<T> = Result<T, sqlx::Error>;
 
 /// Messages of one page of a listing.
 const LISTING_PAGE_MESSAGES: u32 = 8192;

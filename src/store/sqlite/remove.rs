@@ -1,8 +1,7 @@
 //! Messages on their way out: those that a session deletes, those of an account that goes, those that are too
 //! old. One list at a time, each in a few statements, inside of the transaction of its batch.
 
-use super::write::Sql;
-use super::{chunk_keys, json};
+use super::sql::{Sql, chunk_keys, json};
 use crate::mail::ids::{BodyId, MailboxId, MessageId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -75,7 +74,7 @@ async fn remove(
 
 #[cfg(test)]
 mod tests {
-    use super::super::MIGRATIONS;
+    use super::super::setup::MIGRATIONS;
     use super::*;
     use sqlx::sqlite::SqliteConnectOptions;
     use sqlx::{AssertSqlSafe, ConnectOptions};

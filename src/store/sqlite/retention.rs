@@ -1,8 +1,8 @@
 //! Questions of retention. Ids are given out in the order of arrival, so the oldest messages are those with
 //! the lowest ids, and no index on the time is needed.
 
-use super::read::{Sql, mailbox_name};
-use super::{from_db, to_db};
+use super::read::mailbox_name;
+use super::sql::{Sql, from_db, to_db};
 use crate::mail::ids::{MailboxId, MessageId};
 use crate::store::engine::{Crowded, Old};
 use sqlx::sqlite::SqliteRow;

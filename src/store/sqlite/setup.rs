@@ -1,11 +1,24 @@
 //! Before the first question: the data directory is tried, the schema is made or brought up to date.
 
-use super::{APPLICATION_ID, MIGRATIONS, fault, roll_back};
-use crate::store::open::{OpenError, Tenure, is_served};
+use super::fault;
+use super::refusal::refusal;
+use super::sql::roll_back;
+use crate::store::options::{OpenError, Tenure};
+use crate::store::owner;
+use crate::store::tenancy::is_served;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// The newest schema that this program knows, and each step that leads there.
+pub(super) const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../../migrations/sqlite/0001_init.sql")),
+    (2, include_str!("../../../migrations/sqlite/0002_scram.sql")),
+];
+/// Marks the file as ours (`PRAGMA application_id`): "PBox".
+const APPLICATION_ID: i64 = 0x5042_6f78;
 /// As many as the hash that it is the key of has.
 const LOGIN_SECRET_OCTETS: usize = 32;
 
@@ -63,7 +76,7 @@ fn doubtful_kind(_: &Path) -> Option<&'static str> {
 }
 
 pub(super) fn make_file(dir: &Path, file: &Path) -> Result<(), OpenError> {
-    super::open::create(file).map_err(|error| OpenError::Directory {
+    create(file).map_err(|error| OpenError::Directory {
         dir: dir.to_owned(),
         doing: "making pillarbox.db",
         error,
@@ -90,9 +103,9 @@ pub(super) async fn migrate(
     dir: &Path,
     tenure: Tenure,
 ) -> Result<(), OpenError> {
-    let refused = |error: sqlx::Error| super::open::refusal(file, &error);
+    let refused = |error: sqlx::Error| refusal(file, &error);
     let found = number(connection, "user_version").await.map_err(refused)?;
-    let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
+    let known = known_version();
     check_ours(connection, file, found).await?;
     if found > known {
         return Err(OpenError::Newer { file: file.to_owned(), found, known });
@@ -116,9 +129,9 @@ pub(super) async fn migrate(
 
 /// Whether the file is one of ours that this program can read.
 pub(super) async fn check_known(connection: &mut SqliteConnection, file: &Path) -> Result<(), OpenError> {
-    let found = number(connection, "user_version").await.map_err(|e| super::open::refusal(file, &e))?;
+    let found = number(connection, "user_version").await.map_err(|e| refusal(file, &e))?;
     check_ours(connection, file, found).await?;
-    let known = super::verify::known_version();
+    let known = known_version();
     if found > known {
         return Err(OpenError::Newer { file: file.to_owned(), found, known });
     }
@@ -131,7 +144,7 @@ pub(super) async fn check_known(connection: &mut SqliteConnection, file: &Path) 
 
 /// Whether the file is new or one of ours.
 async fn check_ours(connection: &mut SqliteConnection, file: &Path, version: i64) -> Result<(), OpenError> {
-    let refused = |e: sqlx::Error| super::open::refusal(file, &e);
+    let refused = |e: sqlx::Error| refusal(file, &e);
     let mark = number(connection, "application_id").await.map_err(refused)?;
     let tables = sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(connection).await;
     let tables: i64 = tables.and_then(|row| row.try_get(0)).map_err(refused)?;
@@ -166,4 +179,21 @@ async fn step(connection: &mut SqliteConnection, version: i64, sql: &'static str
     sqlx::raw_sql(stamp).execute(&mut *connection).await?;
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
     Ok(())
+}
+
+/// Makes the database file with mode 0600 whatever the umask; SQLite gives the WAL the same mode and owner.
+pub(super) fn create(file: &Path) -> io::Result<()> {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(made) => {
+            owner::hand_over(&made, file);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The newest schema that this program knows.
+pub(super) fn known_version() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, _)| *version)
 }

@@ -4,8 +4,7 @@
 //! the connection that syncs, and a sync of the WAL takes with it every frame that was written before,
 //! whoever wrote it. So a large message costs one sync and not one for each slice.
 
-use super::chunk_key;
-use super::write::Sql;
+use super::sql::{Sql, chunk_key};
 use crate::mail::ids::BodyId;
 use crate::store::engine::{Done, Op};
 use crate::store::outcome::Error;

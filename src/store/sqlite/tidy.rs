@@ -6,98 +6,22 @@
 //! that is cut off and grows again; it is cut off where the disk is nearly full, and after a commit that was
 //! out of the ordinary.
 
-use super::fault::{Doing, Faults};
-use super::{PAGE_OCTETS, Sqlite, from_db};
+use super::checkpoints::{Checkpoints, Kind, Pass, WAL_KEPT_OCTETS, run};
+use super::database::Sqlite;
+use super::fault::Doing;
 use crate::store::outcome::Error;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Mutex;
+use sqlx::Connection;
+use std::sync::atomic::Ordering;
 
 /// Octets that may wait in the WAL before a passive checkpoint.
 const WAITING_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 /// Octets in the WAL before the writer is held. The system writes as many into the database then, so that
 /// more would hold it for longer.
 const WAL_OCTETS_MAX: u64 = 24 * 1024 * 1024;
-/// What the WAL file shrinks to when it begins anew: about as much as is there at a hold of the writer.
-pub(super) const WAL_KEPT_OCTETS: u64 = 40 * 1024 * 1024;
 /// A WAL file beyond this is cut off at once. The next commit, which somebody waits for, would have to.
 const WAL_ODD_OCTETS: u64 = 56 * 1024 * 1024;
 /// When the disk is nearly full, this much is enough for a checkpoint.
 const WAITING_OCTETS_LOW: u64 = 128 * 1024;
-
-/// The connection that checkpoints, and when it has to.
-pub(super) struct Checkpoints {
-    connection: Mutex<Option<SqliteConnection>>,
-    /// About how many octets of the WAL are not in the database yet.
-    waiting: AtomicU64,
-    /// Whether new mail was refused for want of room: then a shorter WAL helps.
-    pressed: AtomicBool,
-    /// Octets in the WAL when somebody who reads for long, as a backup does, last kept it from beginning
-    /// anew.
-    stuck: AtomicU64,
-}
-
-impl Checkpoints {
-    pub(super) fn new(connection: SqliteConnection) -> Checkpoints {
-        Checkpoints {
-            connection: Mutex::new(Some(connection)),
-            waiting: AtomicU64::new(0),
-            pressed: AtomicBool::new(false),
-            stuck: AtomicU64::new(0),
-        }
-    }
-
-    /// A commit has put about so many octets into the WAL, or met a full disk.
-    pub(super) fn note_commit(&self, octets: u64, disk_full: bool) {
-        self.waiting.fetch_add(octets, Ordering::Relaxed);
-        if disk_full {
-            self.pressed.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What a checkpoint does besides putting the WAL into the database.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// Nothing, and it waits for nobody.
-    Passive,
-    /// It waits for the readers, so that the next commit begins the WAL anew.
-    Restart,
-    /// It waits for them, and cuts the file off.
-    Truncate,
-}
-
-impl Kind {
-    const fn sql(self) -> &'static str {
-        match self {
-            Kind::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
-            Kind::Restart => "PRAGMA wal_checkpoint(RESTART)",
-            Kind::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
-        }
-    }
-}
-
-/// What a checkpoint has found and left.
-#[derive(Clone, Copy, Default)]
-struct Pass {
-    /// Octets in the WAL.
-    in_wal: u64,
-    /// Octets of them that are not in the database yet.
-    left: u64,
-    /// Whether somebody who reads was in its way.
-    is_stuck: bool,
-}
-
-async fn run(connection: &mut SqliteConnection, kind: Kind) -> Result<Pass, sqlx::Error> {
-    let row = sqlx::raw_sql(kind.sql()).fetch_one(connection).await?;
-    let (busy, in_wal, done): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    Ok(Pass {
-        in_wal: from_db(in_wal) * PAGE_OCTETS,
-        left: from_db(in_wal - done) * PAGE_OCTETS,
-        is_stuck: busy != 0,
-    })
-}
 
 /// After a commit: a checkpoint when it is time for one, and the reserve when there is room again.
 pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
@@ -130,19 +54,6 @@ pub(super) async fn tidy(sqlite: &Sqlite) -> Result<(), Error> {
     }
     sqlite.space.restore();
     Ok(())
-}
-
-/// At a start: what a crash has left in the WAL goes into the database. Where a sync had failed, some of it
-/// may be in the memory of the system alone, and mail that is written behind it would be lost with it; here
-/// it is written once more, and synced. One that found no room, or a reader in its way, is left to later.
-///
-/// # Errors
-/// [`Error::Broken`]: then no connection may be closed, as at the end.
-pub(super) async fn settle(connection: &mut SqliteConnection, faults: &Faults) -> Result<(), Error> {
-    match run(connection, Kind::Truncate).await.map_err(|error| faults.judge(Doing::Writing, &error)) {
-        Err(broken @ Error::Broken(_)) => Err(broken),
-        _ => Ok(()),
-    }
 }
 
 /// Puts all of the WAL into the database and cuts the file off. The caller holds the writer.

@@ -1,24 +1,30 @@
 //! Whether a database is what it should be. Everything is asked of one moment of it; what is held in memory
 //! does not grow with it.
 
+use super::connect::{heed, look_at};
 use super::copy::close;
 use super::fault;
-use super::open::{heed, look_at, refusal};
-use super::{MIGRATIONS, from_db};
-use crate::store::copies::Listener;
-use crate::store::open::OpenError;
+use super::refusal::refusal;
+use super::sql::{Sql, from_db};
+use crate::store::options::OpenError;
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
-use super::read::Sql;
-
 /// Bodies whose copies are counted in one pass over the messages, 4 octets each.
 const BODIES_A_PASS: i64 = 1 << 22;
 /// Messages that are asked for at once.
 const PAGE_MESSAGES: i64 = 8192;
+
+/// Whoever hears how a check goes.
+pub trait Listener {
+    /// This part of the check begins.
+    fn step(&mut self, name: &'static str);
+    /// Something is wrong: one line.
+    fn finding(&mut self, finding: String);
+}
 
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -274,9 +280,4 @@ impl Check<'_> {
             findings: 0,
         })
     }
-}
-
-/// The newest schema that this program knows.
-pub(super) fn known_version() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, _)| *version)
 }

@@ -12,61 +12,18 @@
 //! An op is checked before anything of it is written, so one that is refused leaves nothing behind and
 //! no savepoint is needed. An error of SQLite itself ends the whole batch.
 
+use super::database::Sqlite;
 use super::delivery::Pending;
 use super::fault::Doing;
-use super::{PAGE_OCTETS, Sqlite, accounts, chunk_key, open, quick, remove, roll_back, setup, slices, tidy};
+use super::sql::{PAGE_OCTETS, Sql, insert_chunk};
+use super::writing::Writing;
+use super::{accounts, quick, remove, setup, slices, tidy};
 use crate::mail::ids::BodyId;
 use crate::store::engine::{AccountChange, Done, Op};
-use crate::store::open::OpenError;
 use crate::store::outcome::Error;
 use bytes::Bytes;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
-use std::path::PathBuf;
-
-pub(super) type Sql<T> = Result<T, sqlx::Error>;
-
-/// The connection that writes.
-pub(super) struct Writing {
-    /// `None` once the store is closed.
-    connection: Option<SqliteConnection>,
-    /// For slices alone; without it, as in a command, they go the way of everything.
-    slices: Option<SqliteConnection>,
-    file: PathBuf,
-    default_quota: Option<u64>,
-}
-
-impl Writing {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        slices: Option<SqliteConnection>,
-        file: PathBuf,
-        default_quota: Option<u64>,
-    ) -> Writing {
-        Writing { connection: Some(connection), slices, file, default_quota }
-    }
-
-    /// Leaves the transaction that failed, on a new connection if the old one cannot.
-    async fn leave(&mut self) -> Result<(), OpenError> {
-        if let Some(slices) = &mut self.slices
-            && let Err(error) = roll_back(slices).await
-        {
-            tracing::warn!(%error, "slices of large messages go the way of everything from now on");
-            self.slices = None;
-        }
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        if let Err(error) = roll_back(connection).await {
-            tracing::warn!(%error, "a transaction could not be rolled back; the database is opened anew");
-            *connection = open::reconnect(&self.file).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the connections away: no change is made any more.
-    pub(super) fn end(&mut self) -> impl Iterator<Item = SqliteConnection> + use<> {
-        self.slices.take().into_iter().chain(self.connection.take())
-    }
-}
 
 /// Whether a batch may bring new mail.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -230,17 +187,6 @@ async fn stage(
     }
     insert_chunk(connection, begun, place, slice.to_vec()).await?;
     Ok(Ok(Done::Staged(begun)))
-}
-
-pub(super) async fn insert_chunk(
-    connection: &mut SqliteConnection,
-    body: BodyId,
-    place: u32,
-    data: Vec<u8>,
-) -> Sql<()> {
-    let insert = sqlx::query("INSERT INTO chunk (key, data) VALUES (?, ?)");
-    insert.bind(chunk_key(body, place)).bind(data).execute(connection).await?;
-    Ok(())
 }
 
 async fn discard(connection: &mut SqliteConnection, body: BodyId) -> Sql<()> {

@@ -3,19 +3,24 @@
 use super::conn::{Conn, Ending};
 use super::stream::Stream;
 use crate::mail::peer::{Origin, Peer};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 /// How long the first pause after a failed accept is; each further one doubles, up to a second.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long a peer may be silent before the kernel asks it for a sign of life, and how often it asks then.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 
 /// Refused connections are told in the log once in this time, however many there are: whoever
 /// knocks in a loop must not fill the disk.
@@ -31,14 +36,27 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// Of a TCP socket that is bound. Needs the runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn tcp(socket: net::TcpListener) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        // Linux hands both on to each connection, which need not be told again.
+        let options = SockRef::from(&socket);
+        // Replies leave when they are complete; Nagle's rule would only hold them back.
+        options.set_tcp_nodelay(true)?;
+        // Lets the kernel find out that a peer has vanished: without it a session whose client lost its
+        // network would hold its place for the whole timeout.
+        let often = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+        options.set_tcp_keepalive(&often)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket)?))
+    }
+
     async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Replies leave when they are complete; Nagle's rule would only hold them back. A
-                // peer that is gone already makes this fail, which its session will find out.
-                let _ = stream.set_nodelay(true);
-                keep_alive(&stream);
                 Ok((Stream::Tcp(stream), Peer::tcp(address)))
             }
             Listener::Unix(listener) => {
@@ -47,16 +65,6 @@ impl Listener {
             }
         }
     }
-}
-
-/// Lets the kernel find out that a peer has vanished: without it a session whose client lost its
-/// network would hold its place for the whole timeout.
-fn keep_alive(stream: &TcpStream) {
-    let often = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(20));
-    // It only helps: a system that cannot do it still has the timeouts.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&often);
 }
 
 /// How many connections there may be, over all listeners together.
@@ -230,6 +238,20 @@ pub async fn run<F, S>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_sends_at_once_and_finds_out_that_its_peer_has_vanished() {
+        let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::tcp(socket).unwrap();
+        let _client = net::TcpStream::connect(address).unwrap();
+        let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not of TCP") };
+        let options = SockRef::from(&stream);
+        assert!(options.tcp_nodelay().unwrap());
+        assert!(options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+    }
 
     #[test]
     fn an_ipv6_network_has_the_places_of_one_address() {

@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 /// Lines that wait for a slow reader; of those that come later only the number is told.
 const LINES_MAX: usize = 4096;
@@ -22,14 +21,6 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Reads a filter in tracing's syntax, such as `info` or `pillarbox::smtp=debug,info`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(text)
 }
 
 /// Sends all events to standard error from now on. Only the first call in a process counts.

@@ -3,6 +3,7 @@
 
 pub(crate) mod doors;
 
+use crate::config::check::log_filter;
 use crate::config::{Config, LogFormat, Mode};
 use crate::log;
 use crate::net::bind::{BindError, SocketFile};
@@ -114,7 +115,7 @@ fn start_log(config: &Config) -> io::Result<()> {
         LogFormat::Text => log::Format::Text,
         LogFormat::Json => log::Format::Json,
     };
-    match log::filter(&config.log.filter) {
+    match log_filter(&config.log.filter) {
         Ok(filter) => log::start(format, filter),
         // The configuration was checked; without a filter there would be no log at all.
         Err(_) => log::start(format, EnvFilter::new("info")),

@@ -65,6 +65,16 @@ fn a_fault_stays_on_its_line_whatever_was_written() {
 }
 
 #[test]
+fn a_value_in_the_filter_of_the_log_is_text_and_no_expression_that_could_take_all_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("p.toml");
+    // As an expression this one is not even well formed.
+    let filter = "info,pillarbox[session{peer=(.*}]";
+    std::fs::write(&path, format!("log.filter = \"{filter}\"\n")).expect("a file");
+    assert_eq!(load(&Sources { file: Some(path), ..Sources::default() }).log.filter, filter);
+}
+
+#[test]
 fn a_number_is_the_same_in_every_base_that_toml_has() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("p.toml");

@@ -13,6 +13,7 @@ use crate::wire::access::PlaintextAuth;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 // RFC 5321 §4.5.3.1.7: 64K octets at least; less is the operator's choice, and is told.
 const MESSAGE_OCTETS_ADVISED: u64 = 64 * 1024;
@@ -391,7 +392,7 @@ impl Check<'_> {
     fn log(&mut self) -> Option<Log> {
         let format = self.choice(&keys::LOG_FORMAT, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
         let At { value: filter, place } = self.text(&keys::LOG_FILTER)?;
-        if let Err(error) = EnvFilter::builder().parse(&filter) {
+        if let Err(error) = log_filter(&filter) {
             let wrong = format!("{}: {error}", quoted(&filter)).replace('\n', " ");
             return self.fault(&place, &keys::LOG_FILTER, wrong);
         }
@@ -411,4 +412,14 @@ impl Check<'_> {
         }
         Some(Log { format: format?.value, filter })
     }
+}
+
+/// Reads a filter in tracing's syntax, such as `info` or `pillarbox::smtp=debug,info`. A field is compared
+/// with the text that the filter gives, which is no regular expression: the automaton of a short one can
+/// fill all memory.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn log_filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().with_regex(false).parse(text)
 }

@@ -5,6 +5,8 @@
 //! Each check is a function over file contents, so that it can be tried on contents that break it.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/files.rs"]
 mod files;
 #[path = "tidy/layers.rs"]
@@ -36,6 +38,11 @@ fn none(what: &str, findings: &[String]) {
 fn each_module_imports_what_its_layer_may() {
     let findings: Vec<String> = code(&["src"]).iter().flat_map(layers::check).collect();
     none("imports against the table of docs/architecture.md", &findings);
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    none("circles", &circles::check(&code(&["src"])));
 }
 
 #[test]
@@ -172,6 +179,23 @@ mod self_test {
         for (path, text) in table {
             assert_ne!(layers::check(&file(path, text)), Vec::<String>::new(), "{path}: {text}");
         }
+    }
+
+    #[test]
+    fn a_circle_of_files_is_found_and_a_room_with_its_own_files_is_none() {
+        let circle = [
+            file("src/wire/line.rs", "use super::dot::Dot;\nuse crate::mail::body::Body;"),
+            file("src/wire/dot.rs", "fn a() { crate::wire::access::open(); }"),
+            file("src/wire/access.rs", "use super::line::{self, Line};"),
+            file("src/mail/body.rs", ""),
+        ];
+        assert_eq!(circles::check(&circle).len(), 3, "{:?}", circles::check(&circle));
+        assert_eq!(circles::check(&circle[1..]), Vec::<String>::new());
+        let room = [
+            file("src/wire/mod.rs", "mod line;\nuse line::Line;\npub struct Wire;"),
+            file("src/wire/line.rs", "use super::Wire;"),
+        ];
+        assert_eq!(circles::check(&room), Vec::<String>::new());
     }
 
     #[test]

@@ -63,14 +63,20 @@ const fn rule(module: &'static str, ours: &'static [&'static str], crates: Crate
     Rule { module, ours, crates }
 }
 
-/// Every path in `file` that its layer may not name.
-pub(crate) fn check(file: &File) -> Vec<String> {
+/// The module of a file and every path that it names; none of tests.
+pub(crate) fn imports(file: &File) -> (String, BTreeSet<String>) {
     let module = module_of(&file.path);
     if module.ends_with("::tests") {
-        return Vec::new();
+        return (module, BTreeSet::new());
     }
     let code = text::without_tests(&text::masked(&file.text));
     let found = paths(&code, &module);
+    (module, found)
+}
+
+/// Every path in `file` that its layer may not name.
+pub(crate) fn check(file: &File) -> Vec<String> {
+    let (module, found) = imports(file);
     let refused = found.iter().filter(|path| !may(&module, path));
     refused.map(|path| format!("{}: {path} is out of reach for {module}", file.path)).collect()
 }
@@ -81,7 +87,7 @@ fn module_of(path: &str) -> String {
     inner.replace('/', "::")
 }
 
-fn within(path: &str, module: &str) -> bool {
+pub(crate) fn within(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 

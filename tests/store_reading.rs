@@ -103,6 +103,23 @@ async fn marks_that_are_set_while_the_store_reads_ahead_leave_no_message_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_account_that_was_removed_nothing_is_read_though_it_was_read_ahead() {
+    let mut kit = Kit::new(On::Sqlite);
+    let store = filled(&mut kit).await;
+    let (mut maildrop, listing) = login(&store, "ann").await;
+    let (entries, none) = (listing.entries(), HashSet::new());
+    for at in 0..30 {
+        read(&mut maildrop, entries, at, &none).await.unwrap();
+    }
+    store.remove_account(&name("ann")).await.unwrap();
+    for at in 30..MESSAGES {
+        assert_eq!(read(&mut maildrop, entries, at, &none).await, Err(Error::Gone), "message {at}");
+    }
+    drop(maildrop);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_that_fails_is_told_to_nobody_but_whoever_needs_its_answer() {
     let mut kit = Kit::new(On::Faulty);
     let store = filled(&mut kit).await;

@@ -72,7 +72,8 @@ impl Message {
 
     fn end(mut self, octets_max: usize) -> Found {
         if !self.octets.is_empty() && self.last != b'\n' {
-            self.push(b"\n", octets_max);
+            // A CR that nothing follows is a bare one, and no half of an end.
+            self.append(b"\r\n", octets_max);
         }
         if self.is_too_large { Found::TooLarge } else { Found::Message(self.octets) }
     }

@@ -22,6 +22,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 
+/// Octets that the kernel takes from us ahead of what it may send: by what it takes a slow peer is known to
+/// be alive, and without a bound that may be megabytes at once.
+const UNSENT_OCTETS_MAX: u32 = 128 * 1024;
+
 /// Refused connections are told in the log once in this time, however many there are: whoever
 /// knocks in a loop must not fill the disk.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +46,7 @@ impl Listener {
     /// What the operating system says.
     pub fn tcp(socket: net::TcpListener) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
-        // Linux hands both on to each connection, which need not be told again.
+        // Linux hands these on to each connection, which need not be told again.
         let options = SockRef::from(&socket);
         // Replies leave when they are complete; Nagle's rule would only hold them back.
         options.set_tcp_nodelay(true)?;
@@ -50,6 +54,7 @@ impl Listener {
         // network would hold its place for the whole timeout.
         let often = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
         options.set_tcp_keepalive(&often)?;
+        options.set_tcp_notsent_lowat(UNSENT_OCTETS_MAX)?;
         Ok(Listener::Tcp(TcpListener::from_std(socket)?))
     }
 
@@ -251,6 +256,7 @@ mod tests {
         assert!(options.keepalive().unwrap());
         assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
         assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+        assert_eq!(options.tcp_notsent_lowat().unwrap(), UNSENT_OCTETS_MAX);
     }
 
     #[test]

@@ -106,10 +106,8 @@ impl Reply {
     /// Another session has the mailbox.
     pub const IN_USE: Reply = fixed(Status::ErrInUse, "another session has this mailbox open");
     /// To a session whose mailbox a newer one has taken over.
-    pub const EVICTED: Reply = fixed(
-        Status::ErrSysTemp,
-        "this session was silent for long and another one has taken the mailbox over, nothing was deleted",
-    );
+    pub const EVICTED: Reply =
+        fixed(Status::ErrSysTemp, "another session has taken the mailbox over, nothing was deleted");
     /// At the end of the server.
     pub const STOPPING: Reply = fixed(Status::ErrSysTemp, "the server is stopping, nothing was deleted");
     /// To a line that is too long.

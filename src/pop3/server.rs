@@ -74,6 +74,14 @@ enum End {
     Short { id: MessageId, found: u64, promised: u64 },
 }
 
+/// A session that came to its close.
+struct Parting {
+    /// Why, for the log.
+    reason: &'static str,
+    /// How long the peer may take for each piece of what has not gone out yet.
+    patience: Duration,
+}
+
 /// What a session did, for the log.
 #[derive(Debug, Default)]
 struct Tally {
@@ -95,10 +103,10 @@ pub async fn serve(conn: Conn, peer: Peer, context: Arc<Context>) {
         let ended = driver.run().await;
         // The next session need not wait until this peer has read its last words.
         driver.maildrop = None;
-        let Driver { conn, context, tally, .. } = driver;
+        let Driver { conn, tally, .. } = driver;
         let ended = match ended {
-            Ok(reason) => {
-                conn.close(CLOSE_PATIENCE.min(context.timeout)).await.map(|()| reason).map_err(End::from)
+            Ok(Parting { reason, patience }) => {
+                conn.close(patience).await.map(|()| reason).map_err(End::from)
             }
             Err(end) => Err(end),
         };
@@ -165,16 +173,17 @@ impl Heard {
 }
 
 impl Driver {
-    /// Runs the session until it wants to close; returns why, for the log.
-    async fn run(&mut self) -> Result<&'static str, End> {
+    /// Runs the session until it wants to close.
+    async fn run(&mut self) -> Result<Parting, End> {
         let security = match self.context.encryption.clone() {
             // RFC 8314 §3.2: TLS begins with the connection, before the greeting.
             Encryption::FromStart(keys) => self.secure(&keys).await?,
             Encryption::Off | Encryption::OnRequest(_) => Security::Plain,
         };
         if self.context.auth.is_blocked(&self.peer) {
+            let parting = self.parting("too many failed logins from this address");
             self.say(Some(Reply::BLOCKED));
-            return Ok("too many failed logins from this address");
+            return Ok(parting);
         }
         let (session, greeting) = Session::new(self.offer(security), &self.context.hostname);
         self.session = session;
@@ -196,6 +205,9 @@ impl Driver {
                 }
                 Next::Ask(ask) => {
                     self.say(step.say);
+                    if matches!(&ask, Ask::Update(ids) if !ids.is_empty()) {
+                        self.send_all().await?;
+                    }
                     let answer = self.resolve(ask).await;
                     self.session.step(Event::Answer(answer))
                 }
@@ -206,11 +218,21 @@ impl Driver {
                 }
                 Next::Close => {
                     let quit = step.say.as_ref().is_some_and(Reply::is_ok);
+                    let reason = interruption.unwrap_or(if quit { "quit" } else { "refused" });
+                    let parting = self.parting(reason);
                     self.say(step.say);
-                    return Ok(interruption.unwrap_or(if quit { "quit" } else { "refused" }));
+                    return Ok(parting);
                 }
             };
         }
+    }
+
+    /// Before the last words are said. What was said before them may be the rest of a message, for which a
+    /// peer has as long as for any.
+    fn parting(&mut self, reason: &'static str) -> Parting {
+        let timeout = self.context.timeout;
+        let patience = if self.conn.output().is_empty() { CLOSE_PATIENCE.min(timeout) } else { timeout };
+        Parting { reason, patience }
     }
 
     /// What can be done under `security`.
@@ -270,7 +292,21 @@ impl Driver {
 
     /// Waits until the peer has taken so much that there is room for more.
     async fn relieve(&mut self) -> Result<(), End> {
-        while self.conn.output().len() >= OUTPUT_OCTETS_MAX {
+        self.drain(OUTPUT_OCTETS_MAX).await
+    }
+
+    /// Waits until all is on its way. Pipelined, RETR, DELE and QUIT come together: a message whose end could
+    /// not be sent must not be deleted (RFC 1939 §6).
+    async fn send_all(&mut self) -> Result<(), End> {
+        self.drain(1).await?;
+        let flushed = self.conn.flush(self.context.timeout);
+        unless_evicted(self.maildrop.as_ref(), flushed).await.ok_or(End::Evicted)??;
+        Ok(())
+    }
+
+    /// Waits until fewer octets than these are waiting.
+    async fn drain(&mut self, octets: usize) -> Result<(), End> {
+        while self.conn.output().len() >= octets {
             let taken = self.conn.send_some(self.context.timeout);
             unless_evicted(self.maildrop.as_ref(), taken).await.ok_or(End::Evicted)??;
             // A peer that takes anything at all is alive, however slow its line is.

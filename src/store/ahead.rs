@@ -5,7 +5,7 @@
 //! while the client is busy with the rest. What a session holds so is taken from a budget of
 //! all sessions; where that is used up, messages are read one by one.
 
-use super::engine::{Beginning, Engine};
+use super::engine::{Beginning, Engine, Generation};
 use crate::mail::ids::MessageId;
 use crate::mail::listing::Entry;
 use std::collections::VecDeque;
@@ -78,11 +78,24 @@ pub(super) struct Ahead {
     expected: Option<MessageId>,
     /// Most messages of the last lot; 1 for a client that does not read in order.
     stride: usize,
+    /// From when all of it is.
+    generation: Option<Generation>,
 }
 
 impl Ahead {
     pub(super) fn new(budget: Arc<Budget>) -> Ahead {
-        Ahead { budget, lot: Lot::default(), lot_messages: 0, coming: None, expected: None, stride: 1 }
+        let lot = Lot::default();
+        Ahead { budget, lot, lot_messages: 0, coming: None, expected: None, stride: 1, generation: None }
+    }
+
+    /// Forgets what was read before a change of accounts: a mailbox that is gone is not read from memory.
+    /// `None` when nobody knows whether there was one.
+    pub(super) fn forget_before(&mut self, now: Option<Generation>) {
+        if now.is_none() || now != self.generation {
+            self.lot = Lot::default();
+            self.coming = None;
+            self.generation = now;
+        }
     }
 
     /// The message, if it was read already or is being read.

@@ -241,6 +241,7 @@ impl Maildrop {
         entry: &Entry,
         behind: impl Iterator<Item = Entry> + Clone,
     ) -> Result<MessageReader, Error> {
+        self.ahead.forget_before(self.store.engine.generation());
         let beginning = match self.ahead.take(entry.id).await {
             Some(beginning) => beginning,
             None => {

@@ -10,6 +10,9 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Instant;
 use support::corpus::{self, Sample};
 use support::wire::{Line, Pop3, Smtp, mailbox, same, without_trace};
@@ -143,6 +146,52 @@ fn promise_3_a_message_is_gone_after_the_ok_of_quit_and_not_before() {
     let left = mailbox(server.pop3, BOB);
     assert_eq!(left.len(), 1);
     assert!(left[0].ends_with(b"body of two\r\n"));
+}
+
+/// A client that sends everything at once, and reads nothing.
+fn ask_and_wait(socket: &Path, user: &str) -> UnixStream {
+    let mut client = UnixStream::connect(socket).unwrap();
+    let words = format!("USER {user}\r\nPASS any\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n");
+    client.write_all(words.as_bytes()).unwrap();
+    client
+}
+
+/// What it finds when the server has ended its session.
+fn read_late(server: &Server, client: &mut UnixStream, user: &str) -> Vec<u8> {
+    let login = server.wait_for_log(&["pop3{", "login", &format!("{user:?}")]);
+    let session = login.split_whitespace().find(|word| word.starts_with("pop3{session=")).unwrap();
+    server.wait_for_log(&["session ended", &format!("{session} ")]);
+    let mut got = Vec::new();
+    // The server may have closed on octets that it did not read.
+    let _ = client.read_to_end(&mut got);
+    got
+}
+
+#[test]
+fn promise_3_a_message_whose_end_could_not_be_sent_is_still_there() {
+    let mut home = Home::new(&[("limits.pop3_timeout", "1s")]);
+    let socket = home.path().join("pop3.sock");
+    home.set("listen.pop3", &format!("127.0.0.1:0,unix:{}", socket.display()));
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    // Somewhere in between is what the kernel takes while nobody reads; the last octets of a message are the
+    // last that the server holds itself, and it holds 32 KiB at most.
+    let mut clients = Vec::new();
+    for octets in (3..29).map(|n| n * 16 * 1024) {
+        let user = format!("u{octets}@example.org");
+        let body = format!("{}\r\n", "x".repeat(62)).repeat(octets / 64);
+        assert_eq!(smtp.deliver("a@client.example", &user, body.as_bytes()).code, 250);
+        clients.push((ask_and_wait(&socket, &user), user));
+    }
+    let mut whole = Vec::new();
+    for (client, user) in &mut clients {
+        let got = read_late(&server, client, user);
+        let is_whole = got.windows(5).any(|five| five == b"\r\n.\r\n");
+        let left = mailbox(server.pop3, user).len();
+        assert!(is_whole || left == 1, "{user}: deleted, and {} octets came", got.len());
+        whole.push(is_whole);
+    }
+    assert!(whole.contains(&true) && whole.contains(&false), "no size is at the bound: {whole:?}");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub(super) const ITERATIONS: u32 = 50_000;
 /// Octets of a salt.
 pub(super) const SALT_OCTETS: usize = 16;
 
-/// Keys with a fresh random salt. `password` is prepared already. Blocks for some 20 ms.
+/// The keys to keep of a new password, which is prepared already; `salt` is fresh and random. Blocks for some
+/// 20 ms.
 pub(super) fn new_keys(password: &Secret, salt: &[u8; SALT_OCTETS]) -> ScramKeys {
     keys(password, salt, ITERATIONS)
 }

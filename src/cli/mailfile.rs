@@ -249,6 +249,12 @@ mod tests {
     fn a_single_message_is_all_of_its_file() {
         assert_eq!(read(b"From: a\n\n>From b", Form::Single, 99), [message("From: a\n\n>From b\n")]);
         assert_eq!(read(b"", Form::Single, 99), [message("")]);
+        assert_eq!(
+            read(b"a\rb\r", Form::Single, 99),
+            [message("a\rb\r\n")],
+            "a bare CR stays, and gets an end"
+        );
+        assert_eq!(read(b"a\r\n", Form::Single, 99), [Found::Message(b"a\r\n".to_vec())]);
         let long = "y".repeat(200_000) + "\n";
         assert_eq!(read(long.as_bytes(), Form::Single, 1 << 20), [message(&long)]);
     }

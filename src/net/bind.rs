@@ -5,12 +5,12 @@ use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
 /// Connections that the kernel keeps while they wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -62,11 +62,12 @@ pub fn tcp(address: SocketAddr) -> Result<(Listener, SocketAddr), BindError> {
             // `[::]` and `0.0.0.0` can then be bound side by side, on every system.
             socket.set_only_v6(true)?;
         }
+        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let socket: TcpListener = socket.into();
-        let bound = socket.local_addr()?;
-        Ok((Listener::tcp(socket)?, bound))
+        let listener = TcpListener::from_std(socket.into())?;
+        let bound = listener.local_addr()?;
+        Ok((Listener::Tcp(listener), bound))
     };
     bind().map_err(|source| BindError::System { address: address.to_string(), source })
 }

@@ -130,7 +130,10 @@ impl Bound {
 
     fn into_listener(self) -> io::Result<Listener> {
         match self {
-            Bound::Tcp(listener) => Listener::tcp(listener),
+            Bound::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(Listener::Tcp(tokio::net::TcpListener::from_std(listener)?))
+            }
             Bound::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 Ok(Listener::Unix(tokio::net::UnixListener::from_std(listener)?))

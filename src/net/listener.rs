@@ -7,10 +7,9 @@ use socket2::{SockRef, TcpKeepalive};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -40,28 +39,11 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Of a TCP socket that is bound. Needs the runtime.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub fn tcp(socket: net::TcpListener) -> io::Result<Listener> {
-        socket.set_nonblocking(true)?;
-        // Linux hands these on to each connection, which need not be told again.
-        let options = SockRef::from(&socket);
-        // Replies leave when they are complete; Nagle's rule would only hold them back.
-        options.set_tcp_nodelay(true)?;
-        // Lets the kernel find out that a peer has vanished: without it a session whose client lost its
-        // network would hold its place for the whole timeout.
-        let often = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-        options.set_tcp_keepalive(&often)?;
-        options.set_tcp_notsent_lowat(UNSENT_OCTETS_MAX)?;
-        Ok(Listener::Tcp(TcpListener::from_std(socket)?))
-    }
-
     async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
+                prepare(&stream);
                 Ok((Stream::Tcp(stream), Peer::tcp(address)))
             }
             Listener::Unix(listener) => {
@@ -70,6 +52,19 @@ impl Listener {
             }
         }
     }
+}
+
+/// Tells the kernel how to treat a connection. It only helps: what a system cannot do is left out, and a peer
+/// that is gone already is found out by its session.
+fn prepare(stream: &TcpStream) {
+    let options = SockRef::from(stream);
+    // Replies leave when they are complete; Nagle's rule would only hold them back.
+    let _ = options.set_tcp_nodelay(true);
+    // Lets the kernel find out that a peer has vanished: without it a session whose client lost its
+    // network would hold its place for the whole timeout.
+    let often = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    let _ = options.set_tcp_keepalive(&often);
+    let _ = options.set_tcp_notsent_lowat(UNSENT_OCTETS_MAX);
 }
 
 /// How many connections there may be, over all listeners together.
@@ -246,10 +241,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_sends_at_once_and_finds_out_that_its_peer_has_vanished() {
-        let socket = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let listener = Listener::tcp(socket).unwrap();
-        let _client = net::TcpStream::connect(address).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let listener = Listener::Tcp(socket);
         let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not of TCP") };
         let options = SockRef::from(&stream);
         assert!(options.tcp_nodelay().unwrap());

@@ -228,10 +228,11 @@ impl Driver {
     }
 
     /// Before the last words are said. What was said before them may be the rest of a message, for which a
-    /// peer has as long as for any.
+    /// peer has as long as for any; one that never logged in has been sent none.
     fn parting(&mut self, reason: &'static str) -> Parting {
         let timeout = self.context.timeout;
-        let patience = if self.conn.output().is_empty() { CLOSE_PATIENCE.min(timeout) } else { timeout };
+        let is_message = self.tally.logins > 0 && !self.conn.output().is_empty();
+        let patience = if is_message { timeout } else { CLOSE_PATIENCE.min(timeout) };
         Parting { reason, patience }
     }
 

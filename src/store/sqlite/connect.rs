@@ -183,6 +183,7 @@ pub(super) async fn set(connection: &mut SqliteConnection, file: &Path, role: Ro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sqlite::DATABASE_FILE;
 
     #[test]
     fn an_sqlite_with_the_wal_reset_fault_is_refused() {
@@ -207,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn every_connection_that_writes_is_durable_at_each_commit() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("pillarbox.db");
+        let file = dir.path().join(DATABASE_FILE);
         setup::create(&file).unwrap();
         for role in [Role::Writer, Role::Checkpoints] {
             let mut connection = connect(&file, BUSY_TIMEOUT).await.unwrap();

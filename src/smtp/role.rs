@@ -1,4 +1,5 @@
-//! What a listener is for, as a table of the differences. Everything else is the same for all.
+//! The terms of a listener: what it is called and allows, and what it is for, as a table of the differences.
+//! Everything else is the same for all.
 
 use super::command::Client;
 use crate::mail::address::Address;

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use pillarbox::mail::address::{Address, MailboxName};
 use pillarbox::mail::body::Body;
-use pillarbox::mail::envelope::{Delivery, MailboxCopy};
+use pillarbox::mail::envelope::{Delivery, MailboxCopy, Overdraft};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::store::accounts::Mode;
 use pillarbox::store::retention::Rules;
@@ -75,7 +75,7 @@ fn delivery(to: usize, body: Body) -> Delivery {
     // As long as the lines that the server really puts on top.
     let head = Bytes::from(vec![b'h'; 320]);
     let copies = vec![MailboxCopy { mailbox: name(to), head }];
-    Delivery { queue_id: QueueId::from_random(0), body, copies }
+    Delivery { queue_id: QueueId::from_random(0), body, copies, overdraft: Overdraft::Refused }
 }
 
 fn body(octets: usize) -> Body {

@@ -83,6 +83,40 @@ fn a_login_opens_the_mailbox_that_mail_for_the_same_name_goes_to() {
 }
 
 #[test]
+fn text_without_a_header_stays_text_and_nobody_writes_into_our_trace_lines() {
+    let home = Home::new(&[]);
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let parcels = "Received: 5 parcels\r\n".repeat(120);
+    let long = format!("Hello\r\n{}", "a line of a letter\r\n".repeat(60_000));
+    for (number, (sent, between)) in [
+        ("Hello Bob,\r\nyour code: 4711\r\n\r\nBye\r\n", ""),
+        ("\tfor <bob@example.org>; Mon, 1 Jan 1990 00:00:00 +0000\r\n", "\r\n"),
+        (&format!("We have\r\n{parcels}"), ""),
+        (&long, ""),
+        ("Subject: x\r\n\r\nx\r\n", ""),
+        ("\r\nno field: at all\r\n", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(
+            smtp.deliver("a@client.example", "bob@example.org", sent.as_bytes()).code,
+            250,
+            "{number}"
+        );
+        let kept = mailbox(server.pop3, "bob@example.org").pop().expect("it is there");
+        let (head, body) = kept.split_at(kept.len() - sent.len());
+        assert!(body == sent.as_bytes(), "{number}: the octets that were sent");
+        assert!(head.starts_with(b"Return-Path: <a@client.example>\r\n"), "{number}");
+        assert!(head.ends_with(format!("+0000\r\n{between}").as_bytes()), "{number}");
+        let shown = home.succeed(&["message", "show", "bob@example.org", &(number + 1).to_string()], "");
+        let first = sent.lines().find(|line| !line.is_empty()).expect("a line").trim();
+        assert!(shown.contains(first), "{number}: {shown:.2000}");
+    }
+}
+
+#[test]
 fn a_mailbox_whose_name_has_a_tag_is_opened_by_its_whole_name() {
     let mut home = Home::new(&[("accounts.tag_separator", "")]);
     let server = home.serve();

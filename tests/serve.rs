@@ -347,6 +347,24 @@ fn a_mailbox_over_its_quota_is_told_at_rcpt() {
 }
 
 #[test]
+fn a_mailbox_that_is_nearly_full_refuses_no_message_for_others() {
+    let home = Home::closed(&[("alice@example.org", "secret")]);
+    home.succeed(&["account", "add", "bob@example.org", "--password-stdin", "--quota", "4 KiB"], "secret");
+    let server = home.serve();
+    let mut smtp = Smtp::open(server.smtp);
+    let body = [MESSAGE, "x".repeat(2000).as_bytes(), b"\r\n"].concat();
+    assert_eq!(smtp.deliver("x@client.example", "bob@example.org", &body).code, 250);
+    assert_eq!(smtp.deliver("x@client.example", "bob@example.org", &body).code, 452, "it is the only one");
+    smtp.envelope("x@client.example", &["alice@example.org", "bob@example.org"]);
+    assert_eq!(smtp.data(&body).code, 250);
+    for (user, messages) in [("alice@example.org", 1), ("bob@example.org", 2)] {
+        assert_eq!(Pop3::open(server.pop3, user, "secret").stat().0, messages, "{user}");
+    }
+    smtp.expect("MAIL FROM:<x@client.example>", 250);
+    smtp.expect("RCPT TO:<bob@example.org>", 452);
+}
+
+#[test]
 fn an_open_server_on_the_network_must_be_asked_for() {
     let mut home = Home::new(&[("listen.smtp", "0.0.0.0:0")]);
     let ended = home.serve_in_vain();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 
 use pillarbox::mail::address::Address;
-use pillarbox::mail::body::Body;
+use pillarbox::mail::body::{Beginning, Body, Message};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::smtp::offer::Offer;
 use pillarbox::smtp::role::Role;
@@ -31,7 +31,8 @@ fn delivering(role: Role) -> Session {
         session.step(Event::Answer(Answer::Route(Ok(Route::Mailboxes(mailboxes())))));
     }
     session.step(Event::Line(b"DATA"));
-    let step = session.step(Event::Body(Ok(Body::Memory(vec![]))));
+    let message = Message { body: Body::Memory(vec![]), beginning: Beginning::Header };
+    let step = session.step(Event::Body(Ok(message)));
     assert!(matches!(step.next, Next::Ask(Ask::Deliver(..) | Ask::DeliverEach(..))), "{step:?}");
     session
 }

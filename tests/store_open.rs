@@ -8,8 +8,9 @@
 
 mod store_kit;
 
+use pillarbox::mail::envelope::{Delivery, Overdraft};
 use pillarbox::store::accounts::{Alias, AliasName, StoredPassword};
-use pillarbox::store::outcome::Route;
+use pillarbox::store::outcome::{Error, Route};
 use pillarbox::store::tenancy::lock_note;
 use pillarbox::store::{OpenError, Options, Store, Tenure};
 use sqlx::Row;
@@ -274,5 +275,31 @@ async fn mail_for_a_mailbox_that_an_alias_has_just_made_goes_there_and_not_to_th
     assert_eq!(store.route(&team, None).await.unwrap(), to("bar"));
     send(&store, &["bar"], "to the team").await.unwrap();
     assert_eq!(store.route(&bar, None).await.unwrap(), to("bar"));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_mailbox_with_room_left_takes_what_fits_into_another() {
+    let mut kit = Kit::new(On::Sqlite);
+    kit.options.default_quota = Some(2000);
+    let store = kit.open().await;
+    let lenient = |to: &[&str], octets| Delivery {
+        overdraft: Overdraft::ForOthers,
+        ..delivery(to, memory(pattern(octets)))
+    };
+    send(&store, &["bob"], pattern(1500)).await.unwrap();
+    // Alone it is refused, and so it is where it would never fit.
+    for refused in [lenient(&["bob"], 1000), lenient(&["ann", "bob"], 2000)] {
+        assert!(matches!(store.deliver(refused).await.unwrap_err(), Error::MailboxFull(_)));
+    }
+    assert_eq!(kit.rows().await, (1, 0, 1));
+    store.deliver(lenient(&["ann", "bob", "cyd"], 1000)).await.unwrap();
+    assert_eq!(kit.rows().await, (2, 0, 4));
+    // No room is left now, so it takes no other.
+    let refused = store.deliver(lenient(&["ann", "bob"], 10)).await.unwrap_err();
+    assert_eq!(refused, Error::MailboxFull(name("bob")));
+    let route = store.route(&address("bob@example.org"), None).await.unwrap();
+    assert_eq!(route, Route::Full(name("bob")));
+    kit.assert_in_order().await;
     store.close().await;
 }

@@ -346,7 +346,7 @@ mod tests {
             ("ann@", None),
             ("two words", None),
             ("ann@example.org@evil.example", None),
-            ("../../etc/passwd", None),
+            ("../../etc/passwd", Some(r#""../../etc/passwd"@mail.example.org"#)),
             ("' OR 1=1 --", None),
         ] {
             let got = mailbox_of(user, &hostname).map(|name| name.to_string());

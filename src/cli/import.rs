@@ -10,7 +10,7 @@ use super::text::counted;
 use crate::config::Config;
 use crate::mail::address::{Address, MailboxName};
 use crate::mail::body::Body;
-use crate::mail::envelope::{Delivery, MailboxCopy};
+use crate::mail::envelope::{Delivery, MailboxCopy, Overdraft};
 use crate::mail::ids::QueueId;
 use crate::smtp::intake::SLICE_OCTETS;
 use crate::store::Store;
@@ -270,7 +270,7 @@ impl Import<'_> {
     fn delivery(&self, body: Body) -> Result<Delivery, Failure> {
         let bits = getrandom::u64().map_err(Failure::because)?;
         let copies = vec![MailboxCopy { mailbox: self.mailbox.clone(), head: Bytes::new() }];
-        Ok(Delivery { queue_id: QueueId::from_random(bits), body, copies })
+        Ok(Delivery { queue_id: QueueId::from_random(bits), body, copies, overdraft: Overdraft::Refused })
     }
 }
 

@@ -10,6 +10,9 @@
 //!   would not fit on any stack.
 //! - Every walk over parts is bounded by their number, never by level.
 
+use crate::mail::body::Beginning;
+use crate::mail::header::HeaderScan;
+use crate::mail::trace::trace_octets;
 use jiff::fmt::{rfc2822, temporal};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -73,6 +76,7 @@ pub struct Digest {
 /// Reads a message. Takes no more time and memory than a small multiple of its size.
 #[must_use]
 pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
+    separate_text(&mut raw);
     let parser = parser();
     // Not from the whole: where parts are entangled the parser may end with one of them for the message.
     let head = parser.parse_headers(&raw).map(|message| header_digest(&message, &raw));
@@ -102,6 +106,17 @@ pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
         Digest { text: Some(text(&message, &raw)), attachments: Some(attachments(&message, &raw)), ..head };
     let_go(message);
     digest
+}
+
+/// Text that came without a header stands directly below the trace lines, and the parser would take it for
+/// more of them up to its first empty line.
+fn separate_text(raw: &mut Vec<u8>) {
+    let trace = trace_octets(raw);
+    let mut scan = HeaderScan::default();
+    scan.feed(raw.get(trace..).unwrap_or_default());
+    if trace > 0 && scan.beginning() != Beginning::Header {
+        raw.splice(trace..trace, *b"\r\n");
+    }
 }
 
 /// A parser of what is shown and of nothing else. Not knowing of transfer encodings keeps it from

@@ -29,3 +29,23 @@ impl Body {
         }
     }
 }
+
+/// How a message begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// With a field of a header, or with the empty line that ends a header without any.
+    Header,
+    /// With neither: it is text alone, as `sendmail("Hello Bob")` of many a program makes it.
+    Text,
+    /// With white space: below a header it would be read as the end of the line above it.
+    Fold,
+}
+
+/// A message that was received.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its octets.
+    pub body: Body,
+    /// How they begin.
+    pub beginning: Beginning,
+}

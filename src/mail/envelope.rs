@@ -47,6 +47,19 @@ pub struct Delivery {
     pub body: Body,
     /// One for each mailbox; no mailbox twice; never empty.
     pub copies: Vec<MailboxCopy>,
+    /// What one mailbox over its quota means for the others.
+    pub overdraft: Overdraft,
+}
+
+/// Whether a message may take a mailbox over its quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdraft {
+    /// Never: the delivery is refused.
+    Refused,
+    /// Where the message fits into another of its mailboxes, one that has room left takes it too. With a
+    /// single reply for all recipients it would be refused to all, and again at each new try, for the sake
+    /// of one. Of a message that is larger than the whole quota this does not hold.
+    ForOthers,
 }
 
 /// What one mailbox gets of a delivery.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod body;
 pub mod envelope;
+pub mod header;
 pub mod ids;
 pub mod listing;
 pub mod peer;

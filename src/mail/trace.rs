@@ -1,18 +1,13 @@
-//! The trace lines on top of a message (RFC 5321 §4.4), and what is read of the header on its way in.
+//! The trace lines on top of a message (RFC 5321 §4.4).
 
 use super::address::{Address, Sender};
+use super::body::Beginning;
 use super::envelope::Charset;
 use super::ids::QueueId;
 use super::peer::{Peer, Security};
 use bytes::Bytes;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-
-/// A message with this many `Received:` lines goes round in a circle and is refused.
-/// RFC 5321 §6.3 asks for a large limit, at least 100.
-pub const HOPS_MAX: u32 = 100;
-/// Largest header in octets.
-pub const HEADER_OCTETS_MAX: u64 = 1 << 20;
 
 /// How the client greeted, and so which protocol `Received:` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +79,10 @@ pub struct Hop<'a> {
 /// §4.4), `Delivered-To:` (RFC 9228) and `Received:`.
 ///
 /// Each recipient gets its own, so that nobody learns of a blind copy from them.
+///
+/// Above what begins with white space an empty line ends them: nobody else writes into `Received:`.
 #[must_use]
-pub fn head(from: &Sender, to: &Address, hop: &Hop<'_>) -> Bytes {
+pub fn head(from: &Sender, to: &Address, hop: &Hop<'_>, beginning: Beginning) -> Bytes {
     let mut text = String::with_capacity(320);
     // Writing to a String does not fail.
     let _ = write!(text, "Return-Path: {from}\r\nDelivered-To: {to}\r\nReceived: from {}", hop.helo);
@@ -102,115 +99,46 @@ pub fn head(from: &Sender, to: &Address, hop: &Hop<'_>) -> Bytes {
         hop.queue_id,
         hop.date,
     );
+    if beginning == Beginning::Fold {
+        text.push_str("\r\n");
+    }
     text.into()
 }
 
-/// Reads a message as it comes, up to its first empty line: how long the header is and how many
-/// `Received:` lines it has. Holds no more than the start of one line.
-#[derive(Clone, Debug, Default)]
-pub struct HeaderScan {
-    octets: u64,
-    hops: u32,
-    place: Place,
-}
-
-/// Where in the header the next octet falls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// At the start of a line.
-    #[default]
-    Start,
-    /// So many octets of a line were seen, and so far they spell the field name `Received:`.
-    Name(usize),
-    /// In a line that is of no interest.
-    Line,
-    /// The empty line was seen.
-    Body,
-}
-
-const RECEIVED: &[u8] = b"received:";
-
-impl HeaderScan {
-    /// Octets of the header so far, the empty line not counted after it was seen.
-    #[must_use]
-    pub fn octets(&self) -> u64 {
-        self.octets
-    }
-
-    /// `Received:` lines so far.
-    #[must_use]
-    pub fn hops(&self) -> u32 {
-        self.hops
-    }
-
-    /// Takes the next octets of a message whose lines end with CRLF, cut anywhere.
-    pub fn feed(&mut self, mut octets: &[u8]) {
-        while let (Some(&first), false) = (octets.first(), self.place == Place::Body) {
-            let taken = match self.place {
-                Place::Line => memchr::memchr(b'\n', octets).map_or(octets.len(), |at| {
-                    self.place = Place::Start;
-                    at + 1
-                }),
-                Place::Start | Place::Name(_) => {
-                    self.name_octet(first);
-                    1
-                }
-                Place::Body => 0,
-            };
-            self.octets += taken as u64;
-            octets = &octets[taken..];
+/// How many octets of a message are the trace lines on top of it, ours and those of servers before us.
+#[must_use]
+pub fn trace_octets(message: &[u8]) -> usize {
+    let mut is_trace = false;
+    let lines = message.split_inclusive(|octet| *octet == b'\n');
+    let trace = lines.take_while(|line| {
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
+            is_trace = TRACE_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
         }
-    }
-
-    fn name_octet(&mut self, octet: u8) {
-        let seen = if let Place::Name(seen) = self.place { seen } else { 0 };
-        self.place = match octet {
-            // The CR of an empty line; its LF comes next and is the first octet that spells nothing.
-            b'\r' if seen == 0 => Place::Start,
-            b'\n' if self.place == Place::Start => Place::Body,
-            b'\n' => Place::Start,
-            _ if RECEIVED.get(seen) != Some(&octet.to_ascii_lowercase()) => Place::Line,
-            _ if seen + 1 == RECEIVED.len() => {
-                self.hops += 1;
-                Place::Line
-            }
-            _ => Place::Name(seen + 1),
-        };
-    }
+        is_trace
+    });
+    trace.map(<[u8]>::len).sum()
 }
+
+const TRACE_FIELDS: [&[u8]; 3] = [b"Return-Path", b"Delivered-To", b"Received"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mail::peer::TlsInfo;
 
-    fn scan(pieces: &[&[u8]]) -> (u64, u32) {
-        let mut scan = HeaderScan::default();
-        for piece in pieces {
-            scan.feed(piece);
-        }
-        (scan.octets(), scan.hops())
-    }
-
     #[test]
-    fn received_lines_are_counted_in_the_header_only_and_at_any_cut() {
-        let text = b"Received: a\r\nRECEIVED:b\r\n folded\r\nReceived-SPF: no\r\nX: Received: no\r\n\
-            \r\nReceived: no\r\n";
-        let header = text.len() as u64 - 14;
-        assert_eq!(scan(&[text]), (header, 2));
-        for cut in 0..text.len() {
-            assert_eq!(scan(&[&text[..cut], &text[cut..]]), (header, 2), "cut at {cut}");
+    fn trace_lines_end_where_anything_else_begins() {
+        for (trace, rest) in [
+            ("", "Subject: x\r\n\r\nReceived: y\r\n"),
+            ("Return-Path: <>\r\nDelivered-To: a@b\r\nReceived: c\r\n\td\r\nreceived: e\r\n", "Hello\r\n"),
+            ("Received: c\r\n d\r\n", "\r\nReceived: text\r\n"),
+            ("Received: c\r\n", "X: y\r\n folded\r\n"),
+            ("Received: c", ""),
+            ("", " folded\r\n"),
+        ] {
+            assert_eq!(trace_octets(format!("{trace}{rest}").as_bytes()), trace.len(), "{trace:?} {rest:?}");
         }
-        let single: Vec<&[u8]> = text.chunks(1).collect();
-        assert_eq!(scan(&single), (header, 2));
-    }
-
-    #[test]
-    fn a_message_without_an_empty_line_is_all_header() {
-        assert_eq!(scan(&[b""]), (0, 0));
-        assert_eq!(scan(&[b"Received: x"]), (11, 1));
-        assert_eq!(scan(&[b"\r\nReceived: x\r\n"]), (2, 0));
-        assert_eq!(scan(&[b"r\r\n\r\n"]), (5, 0));
     }
 
     // proves: RFC 3848 §1
@@ -249,13 +177,13 @@ mod tests {
             queue_id: QueueId::from_random(0),
             date: "Tue, 24 Nov 2026 13:00:00 +0000",
         };
-        assert_eq!(
-            head(&Sender::Null, &to, &hop),
-            "Return-Path: <>\r\nDelivered-To: bob+x@example.org\r\n\
+        let lines = "Return-Path: <>\r\nDelivered-To: bob+x@example.org\r\n\
              Received: from client.example ([192.0.2.1])\r\n\
              \tby mx.example.org (Pillarbox) with ESMTP id 000000000000\r\n\
-             \tfor <bob+x@example.org>; Tue, 24 Nov 2026 13:00:00 +0000\r\n"
-        );
+             \tfor <bob+x@example.org>; Tue, 24 Nov 2026 13:00:00 +0000\r\n";
+        assert_eq!(head(&Sender::Null, &to, &hop, Beginning::Header), lines);
+        assert_eq!(head(&Sender::Null, &to, &hop, Beginning::Text), lines, "promised to be all");
+        assert_eq!(head(&Sender::Null, &to, &hop, Beginning::Fold), format!("{lines}\r\n"));
         Ok(())
     }
 }

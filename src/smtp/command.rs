@@ -212,13 +212,16 @@ fn after<'a>(keyword: &str, arguments: &'a str) -> Result<&'a str, Syntax> {
 
 /// RFC 5321 §4.1.4 forbids refusing a client for a name that proves wrong, and real clients send
 /// single labels, names with `_` and bare addresses. So any name is taken that cannot be mistaken
-/// for another part of the `Received:` line: no spaces, brackets, quotes, commas or semicolons.
+/// for another part of the `Received:` line: no spaces, quotes, commas or semicolons, and brackets only
+/// around it.
 fn hello(protocol: Protocol, name: &str) -> Result<Command<'static>, Syntax> {
     if name.is_empty() {
         return Err(Syntax::NoArgument);
     }
-    let harmless = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.[]:".contains(&b);
-    let name: Box<str> = if name.len() <= HELLO_OCTETS_MAX && name.bytes().all(harmless) {
+    let harmless = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.:".contains(&b);
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let is_harmless = !bare.is_empty() && bare.bytes().all(harmless);
+    let name: Box<str> = if name.len() <= HELLO_OCTETS_MAX && is_harmless {
         name.into()
     } else if name.is_ascii() {
         return Err(Syntax::BadName);
@@ -350,6 +353,10 @@ mod tests {
             ("EHLO", Err(Syntax::NoArgument)),
             ("EHLO ", Err(Syntax::NoArgument)),
             ("EHLO a b", Err(Syntax::BadName)),
+            ("EHLO [", Err(Syntax::BadName)),
+            ("EHLO []", Err(Syntax::BadName)),
+            ("EHLO [127.0.0.1", Err(Syntax::BadName)),
+            ("EHLO a[127.0.0.1]", Err(Syntax::BadName)),
             ("EHLO a(b)", Err(Syntax::BadName)),
             ("EHLO a;b", Err(Syntax::BadName)),
             ("EHLO a\"b", Err(Syntax::BadName)),

@@ -5,7 +5,8 @@
 //! the store itself: [`Intake::take`] keeps, [`Intake::spill`] hands out what has to be written.
 
 use super::budget::{Allowance, Budget, STEP_OCTETS, Share};
-use crate::mail::trace::{HEADER_OCTETS_MAX, HOPS_MAX, HeaderScan};
+use crate::mail::body::Beginning;
+use crate::mail::header::{HEADER_OCTETS_MAX, HOPS_MAX, HeaderScan};
 use crate::store::outcome::Error;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -24,9 +25,9 @@ pub enum BodyFault {
     TooBig,
     /// A CR or LF stood alone.
     BareNewline,
-    /// Its header is larger than [`crate::mail::trace::HEADER_OCTETS_MAX`].
+    /// Its header is larger than [`crate::mail::header::HEADER_OCTETS_MAX`].
     HeaderTooBig,
-    /// It has gone through [`crate::mail::trace::HOPS_MAX`] servers.
+    /// It has gone through [`crate::mail::header::HOPS_MAX`] servers.
     Loop,
     /// It could not be staged.
     Store(Error),
@@ -83,6 +84,12 @@ impl Intake {
     #[must_use]
     pub fn fault(&self) -> Option<&BodyFault> {
         self.fault.as_ref()
+    }
+
+    /// How the message begins, when all of it was taken.
+    #[must_use]
+    pub fn beginning(&self) -> Beginning {
+        self.scan.beginning()
     }
 
     /// The message will be refused. The rest of it is read and thrown away.

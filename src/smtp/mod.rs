@@ -23,9 +23,10 @@
 //!
 //! From every state: QUIT, silence for too long, no login in time, a stopping server, the twentieth error
 //! and the third failed login lead to `Closed`; EHLO, HELO and RSET from `Transaction` and `Chunks` lead to
-//! `Ready`; a message or chunk that is refused leads from `Receiving`, `ReceivingChunk` and `Chunks` to
-//! `Ready`. Between `Ready` and `Transaction` submission asks whether the sender is allowed, in
-//! `Permitting`.
+//! `Ready`; a message that is refused leads from `Receiving` to `Ready`. Between `Ready` and `Transaction`
+//! submission asks whether the sender is allowed, in `Permitting`. MAIL that is refused leads to `Failed`,
+//! and a chunk that is refused and not the last; from there it goes on as from `Ready`, but what was sent
+//! ahead for the refused transaction is no error of its own.
 //!
 //! # Transitions
 //!
@@ -36,9 +37,9 @@
 //! | handshake done | `Securing` | forgets name, login and transaction | `Connected` |
 //! | AUTH | `Ready` after EHLO, not logged in | 334, or asks for the verdict | `Exchanging` |
 //! | line, answer | `Exchanging` | 334, or 235 if and only if there is a login | the same, or `Ready` |
-//! | MAIL | `Ready` | opens the envelope | `Transaction` |
-//! | MAIL | `Ready`, submission | asks whether the account may send so | `Permitting` |
-//! | answer | `Permitting` | opens the envelope, or refuses it | `Transaction`, `Ready` |
+//! | MAIL | `Ready`, `Failed` | opens the envelope, or refuses it | `Transaction`, `Failed` |
+//! | MAIL | the same, submission | asks whether the account may send so | `Permitting` |
+//! | answer | `Permitting` | opens the envelope, or refuses it | `Transaction`, `Failed` |
 //! | RCPT | `Transaction` | asks where the mail goes | `Routing` |
 //! | answer | `Routing` | adds the recipient, or refuses it | `Transaction` |
 //! | DATA | `Transaction` with recipients | 354, reads to the dot | `Receiving` |
@@ -49,7 +50,9 @@
 //! | receipt, error | `Delivering` | 250 if and only if there is a receipt; LMTP: for each | `Ready` |
 //! | RSET | any | forgets the transaction | `Ready`, or stays `Connected` |
 //! | NOOP, HELP, VRFY, EXPN | any | answers | the same |
-//! | BDAT | any other | 503, 552 or 554; its octets are swallowed | `Ready`, or stays `Connected` |
+//! | BDAT n | in vain | 503, 552 or 554; its octets are swallowed | `Failed`, or the same |
+//! | BDAT n LAST | in vain | the same; LMTP: for each recipient | `Ready`, or the same |
+//! | RCPT, DATA | `Failed` | 503, which is not counted | the same |
 //! | anything else | | 503 | the same |
 //!
 //! # What holds

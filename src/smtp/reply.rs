@@ -68,6 +68,9 @@ impl Reply {
 
     pub(super) const EHLO_FIRST: Reply = fixed(503, "5.5.1", "send EHLO first");
     pub(super) const MAIL_FIRST: Reply = fixed(503, "5.5.1", "send MAIL first");
+    /// What was sent ahead, for a transaction that is refused: no error of its own.
+    pub(super) const FAILED: Reply =
+        fixed(503, "5.5.1", "this transaction is refused, begin another one with MAIL");
     pub(super) const RCPT_FIRST: Reply = fixed(503, "5.5.1", "send RCPT first");
     pub(super) const NESTED_MAIL: Reply =
         fixed(503, "5.5.1", "a transaction is under way, send RSET before another MAIL");
@@ -96,6 +99,8 @@ impl Reply {
     pub(super) const TOO_MANY_ERRORS: Reply = fixed(421, "4.7.0", "too many errors, closing");
     pub(super) const STOPPING: Reply = fixed(421, "4.3.2", "the server is shutting down, try again later");
     pub(super) const TIMEOUT: Reply = fixed(421, "4.4.2", "timeout, closing");
+    pub(super) const OUT_OF_STEP: Reply =
+        fixed(421, "4.7.0", "what follows cannot be told from commands, closing");
     pub(super) const CONFUSED: Reply = fixed(421, "4.3.0", "internal error, closing");
 
     /// The first words of a session (RFC 5321 §4.2). They tell no version.
@@ -235,9 +240,7 @@ impl Reply {
             Syntax::BadParameter => fixed(501, "5.5.4", "a parameter is not well formed"),
             Syntax::UnknownParameter => fixed(555, "5.5.4", "a parameter is not known"),
             Syntax::RepeatedParameter => fixed(501, "5.5.4", "a parameter stands twice"),
-            Syntax::BadChunk => {
-                fixed(501, "5.5.4", "write BDAT size [LAST]; what follows cannot be counted, closing")
-            }
+            Syntax::BadChunk => fixed(501, "5.5.4", "write BDAT size [LAST]"),
         }
     }
 
@@ -257,17 +260,19 @@ impl Reply {
         }
     }
 
-    /// Whether it refuses for good.
+    /// Whether it refuses for good, and not only because of what was refused before.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        self.code >= 500
+        self.code >= 500 && *self != Reply::FAILED
     }
 
     /// Whether it refuses a command that is no command, is in the wrong place or has a wrong
-    /// argument; but not DATA of a client that has named recipients, of which none was accepted.
+    /// argument; but not an address, nor DATA of a client that has named recipients, of which none was
+    /// accepted.
     #[must_use]
     pub fn is_protocol_error(&self) -> bool {
-        (500..=504).contains(&self.code) && *self != Reply::NO_LMTP_RECIPIENTS
+        let is_about_mail = self.enhanced.starts_with("5.1.") || *self == Reply::NO_LMTP_RECIPIENTS;
+        self.is_error() && self.code <= 504 && !is_about_mail
     }
 
     /// Whether it refuses, for now or for good.
@@ -376,6 +381,8 @@ mod tests {
             Reply::NOT_VERIFIED,
             Reply::NO_LISTS,
             Reply::MAIL_FIRST,
+            Reply::FAILED,
+            Reply::OUT_OF_STEP,
             Reply::RCPT_FIRST,
             Reply::NESTED_MAIL,
             Reply::IN_CHUNKS,

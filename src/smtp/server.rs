@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::role::{Role, Senders, Terms};
 use super::session::{Answer, Ask, Event, Next, Session, Step};
 use crate::auth::{self, Auth};
-use crate::mail::body::Body;
+use crate::mail::body::{Body, Message};
 use crate::mail::peer::{Peer, Security};
 use crate::net::conn::{Conn, ConnError, Got, Waiting};
 use crate::net::tls::{Encryption, Keys};
@@ -295,24 +295,25 @@ impl<'a> Driver<'a> {
     }
 
     /// The message as a delivery names it.
-    async fn finish(&mut self, incoming: Incoming) -> Result<Body, BodyFault> {
+    async fn finish(&mut self, incoming: Incoming) -> Result<Message, BodyFault> {
         let Incoming { intake, mut staging, .. } = incoming;
         let store = &self.context.store;
-        match intake.finish()? {
+        let beginning = intake.beginning();
+        let body = match intake.finish()? {
             Kept::Memory(slices, share) => {
                 self.held = Some(Held::Memory { _share: share });
-                Ok(Body::Memory(slices))
+                Body::Memory(slices)
             }
             Kept::Store(slices) => {
                 for slice in slices {
                     push(&mut staging, slice, store).await.map_err(BodyFault::Store)?;
                 }
-                let Some(staging) = staging else { return Ok(Body::Memory(Vec::new())) };
-                let body = staging.body();
-                self.held = Some(Held::Store { _staging: staging });
-                Ok(body)
+                let body = staging.as_ref().map_or(Body::Memory(Vec::new()), Staging::body);
+                self.held = staging.map(|staging| Held::Store { _staging: staging });
+                body
             }
-        }
+        };
+        Ok(Message { body, beginning })
     }
 
     /// Answers a question of the session. Never raced against the peer or the clock: what the store
@@ -337,13 +338,13 @@ impl<'a> Driver<'a> {
                     warn!(from = from.to_string(), %error, "sender not looked up");
                 }))
             }
-            Ask::Deliver(envelope, body) => {
-                let kept = self.deliver(&envelope, body, session).await;
+            Ask::Deliver(envelope, message) => {
+                let kept = self.deliver(&envelope, message, session).await;
                 self.held = None;
                 Answer::Deliver(kept)
             }
-            Ask::DeliverEach(envelope, body) => {
-                let kept = self.deliver_each(envelope, body, session).await;
+            Ask::DeliverEach(envelope, message) => {
+                let kept = self.deliver_each(envelope, message, session).await;
                 self.held = None;
                 Answer::DeliverEach(kept)
             }

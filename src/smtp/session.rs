@@ -53,6 +53,9 @@ enum Phase {
     Securing,
     /// No transaction is under way.
     Ready(Client),
+    /// The transaction is refused, by MAIL or by a chunk, for which so many recipients had been accepted.
+    /// What was sent ahead for it still comes.
+    Failed(Client, usize),
     /// The client is logging in.
     Exchanging(Client, Exchanging),
     /// MAIL has come; whether the account may send from there was asked.
@@ -86,9 +89,10 @@ impl Session {
     #[must_use]
     pub fn client(&self) -> Option<&Client> {
         match &self.phase {
-            Phase::Ready(client) | Phase::Delivering(client, _) | Phase::Exchanging(client, _) => {
-                Some(client)
-            }
+            Phase::Ready(client)
+            | Phase::Failed(client, _)
+            | Phase::Delivering(client, _)
+            | Phase::Exchanging(client, _) => Some(client),
             Phase::Transaction(mail)
             | Phase::Permitting(mail)
             | Phase::Routing(mail, _)
@@ -129,7 +133,12 @@ impl Session {
     pub fn is_in_transaction(&self) -> bool {
         let is_out = matches!(
             self.phase,
-            Phase::Connected | Phase::Securing | Phase::Ready(_) | Phase::Exchanging(..) | Phase::Closed
+            Phase::Connected
+                | Phase::Securing
+                | Phase::Ready(_)
+                | Phase::Failed(..)
+                | Phase::Exchanging(..)
+                | Phase::Closed
         );
         !is_out
     }
@@ -155,7 +164,7 @@ impl Session {
             (phase, Event::LineTooLong) => say(phase, Reply::LINE_TOO_LONG),
             (phase, Event::BareNewline) => say(phase, Reply::BARE_NEWLINE),
             (phase, Event::Skipped) => (phase, Step { say: smallvec![], next: COMMAND }),
-            (Phase::Receiving(mail), Event::Body(Ok(body))) => self.deliver(mail, body),
+            (Phase::Receiving(mail), Event::Body(Ok(message))) => self.deliver(mail, message),
             (Phase::ReceivingChunk(mail, received), Event::Chunk(Ok(()))) => {
                 say(Phase::Chunks(mail, received), Reply::chunk_taken(received.latest))
             }
@@ -166,7 +175,7 @@ impl Session {
                 (Phase::Ready(mail.client), Step { say: replies.into(), next: COMMAND })
             }
             (Phase::ReceivingChunk(mail, _), Event::Chunk(Err(fault))) => {
-                say(Phase::Ready(mail.client), Reply::fault(&fault, self.terms.message_octets_max))
+                say(mail.failed(), Reply::fault(&fault, self.terms.message_octets_max))
             }
             // The driver told of something that nobody asked for; no guess is better than the end.
             (_, Event::Body(_) | Event::Chunk(_) | Event::Secured(_)) => end(Reply::CONFUSED),
@@ -181,8 +190,8 @@ impl Session {
         match (phase, answer) {
             (Phase::Permitting(mail), Answer::MaySend(allowed)) => match allowed {
                 Ok(true) => say(Phase::Transaction(mail), Reply::SENDER_OK),
-                Ok(false) => say(Phase::Ready(mail.client), Reply::NOT_YOURS),
-                Err(error) => say(Phase::Ready(mail.client), Reply::trouble(&error)),
+                Ok(false) => say(mail.failed(), Reply::NOT_YOURS),
+                Err(error) => say(mail.failed(), Reply::trouble(&error)),
             },
             (Phase::Routing(mail, to), Answer::Route(route)) => routed(mail, to, route),
             (Phase::Routing(mail, _), Answer::Crowded) => say(
@@ -217,7 +226,12 @@ impl Session {
             Ok(command) => self.command(phase, command),
             // A web browser was made to talk to this port, or the next octets of a chunk cannot be
             // told from commands: in both cases nothing that follows may be read.
-            Err(fault @ (Syntax::Web | Syntax::BadChunk)) => end(Reply::syntax(&fault)),
+            Err(Syntax::Web) => end(Reply::syntax(&Syntax::Web)),
+            Err(Syntax::BadChunk) => {
+                let say = smallvec![Reply::syntax(&Syntax::BadChunk), Reply::OUT_OF_STEP];
+                (Phase::Closed, Step { say, next: Next::Close })
+            }
+            Err(fault @ Syntax::BadSender(_)) => say(phase.with_failure(), Reply::syntax(&fault)),
             Err(fault @ Syntax::BadRecipient(_)) => say(phase.with_refusal(), Reply::syntax(&fault)),
             Err(fault) => say(phase, Reply::syntax(&fault)),
         }
@@ -244,7 +258,7 @@ impl Session {
             }
             (Phase::Connected, _) => say(Phase::Connected, Reply::hello_first(hello)),
 
-            (Phase::Ready(client), Command::Mail(mail)) => self.mail(client, mail),
+            (Phase::Ready(client) | Phase::Failed(client, _), Command::Mail(mail)) => self.mail(client, mail),
             // RFC 5321 §4.1.4: one transaction at a time.
             (Phase::Chunks(mail, received), Command::Mail(_) | Command::Rcpt(_) | Command::Data) => {
                 say(Phase::Chunks(mail, received), Reply::IN_CHUNKS)
@@ -259,17 +273,19 @@ impl Session {
             // Nothing may make up for a chunk that was refused: a message that went on with the next
             // one would lack its beginning, so the transaction ends with it.
             (Phase::Transaction(mail), Command::Bdat(chunk)) => match self.unfit(&mail) {
-                // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted, so
-                // none when none was.
-                Some(_) if chunk.last && self.terms.role.rules().verdict == Verdict::EachRecipient => {
-                    skip_saying(Phase::Ready(mail.client), chunk, Vec::new())
-                }
-                Some(reply) => skip(Phase::Ready(mail.client), chunk, reply),
+                Some(reply) => self.refuse_chunk(mail.client, 0, chunk, reply),
                 None => self.chunk(mail, None, chunk),
             },
             (Phase::Chunks(mail, received), Command::Bdat(chunk)) => self.chunk(mail, Some(received), chunk),
 
             // RFC 3030 §2: after a chunk was refused those that follow are refused, and swallowed.
+            (Phase::Failed(client, recipients), Command::Bdat(chunk)) => {
+                self.refuse_chunk(client, recipients, chunk, Reply::FAILED)
+            }
+            // RFC 2920 §3.2: what was sent ahead is answered all the same.
+            (Phase::Failed(client, recipients), Command::Rcpt(_) | Command::Data) => {
+                say(Phase::Failed(client, recipients), Reply::FAILED)
+            }
             (phase, Command::Bdat(chunk)) => skip(phase, chunk, Reply::MAIL_FIRST),
             (phase, Command::Rcpt(_) | Command::Data) => say(phase, Reply::MAIL_FIRST),
         }
@@ -325,8 +341,18 @@ impl Phase {
             | Phase::Receiving(mail)
             | Phase::ReceivingChunk(mail, _)
             | Phase::Chunks(mail, _) => Phase::Ready(mail.client),
-            Phase::Delivering(client, _) | Phase::Exchanging(client, _) => Phase::Ready(client),
+            Phase::Failed(client, _) | Phase::Delivering(client, _) | Phase::Exchanging(client, _) => {
+                Phase::Ready(client)
+            }
             Phase::Connected | Phase::Securing | Phase::Ready(_) | Phase::Closed => self,
+        }
+    }
+
+    /// MAIL was refused, where it was in place.
+    fn with_failure(self) -> Phase {
+        match self {
+            Phase::Ready(client) => Phase::Failed(client, 0),
+            phase => phase,
         }
     }
 
@@ -367,7 +393,7 @@ fn end(reply: Reply) -> (Phase, Step) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::body::Body;
+    use crate::mail::body::{Beginning, Body, Message};
     use crate::mail::ids::QueueId;
     use crate::smtp::role::Role;
     use crate::store::outcome::Route;
@@ -391,7 +417,8 @@ mod tests {
                 session.step(Event::Answer(Answer::Route(Ok(Route::Mailboxes(vec![to.name()])))));
             }
         }
-        let step = session.step(Event::Body(Ok(Body::Memory(Vec::new()))));
+        let message = Message { body: Body::Memory(Vec::new()), beginning: Beginning::Header };
+        let step = session.step(Event::Body(Ok(message)));
         assert!(matches!(step.next, Next::Ask(Ask::Deliver(..) | Ask::DeliverEach(..))));
         session
     }

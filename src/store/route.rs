@@ -16,6 +16,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Aliases of aliases are followed this far.
 const DEPTH_MAX: usize = 32;
+/// The least that trace lines take: so much every message needs besides what is declared (RFC 1870 §6.1).
+const HEAD_OCTETS_MIN: u64 = 128;
 /// Most mailboxes of one address; an alias that leads to more is cut off.
 const TARGETS_MAX: usize = 1000;
 
@@ -123,8 +125,7 @@ pub(super) async fn route(
     if walk.found.is_empty() {
         return Ok(Route::Unknown);
     }
-    // A message has at least one octet: a mailbox that is exactly full takes none.
-    let octets = declared_octets.unwrap_or(1).max(1);
+    let octets = declared_octets.unwrap_or(0).saturating_add(HEAD_OCTETS_MIN);
     let full = walk.found.iter().find(|name| !policy.has_room(walk.facts.get(&name.to_string()), octets));
     Ok(match full {
         Some(name) => Route::Full(name.clone()),

@@ -12,7 +12,7 @@
 use bytes::{BufMut, BytesMut};
 use pillarbox::auth::outcome::{Denied, Login, Verified};
 use pillarbox::mail::address::{Address, MailboxName, Sender};
-use pillarbox::mail::body::Body;
+use pillarbox::mail::body::{Body, Message};
 use pillarbox::mail::envelope::Envelope;
 use pillarbox::mail::ids::QueueId;
 use pillarbox::mail::peer::{Security, TlsInfo};
@@ -249,11 +249,15 @@ impl BareSmtp {
             return self.session.step(Event::Chunk(fault.map_or(Ok(()), Err)));
         }
         let spilt = std::mem::take(&mut self.spilt);
-        let body = intake.finish().map(|kept| match kept {
-            Kept::Memory(slices, _) => slices.concat(),
-            Kept::Store(slices) => [spilt, slices.concat()].concat(),
+        let beginning = intake.beginning();
+        let message = intake.finish().map(|kept| {
+            let octets = match kept {
+                Kept::Memory(slices, _) => slices.concat(),
+                Kept::Store(slices) => [spilt, slices.concat()].concat(),
+            };
+            Message { body: Body::Memory(vec![octets.into()]), beginning }
         });
-        self.session.step(Event::Body(body.map(|octets| Body::Memory(vec![octets.into()]))))
+        self.session.step(Event::Body(message))
     }
 
     fn follow(&mut self, step: Step) {
@@ -287,11 +291,11 @@ impl BareSmtp {
         match question {
             Ask::Route(to, _) => Answer::Route(route(&to)),
             Ask::MaySend(login, from) => Answer::MaySend(may_send(&login, &from)),
-            Ask::Deliver(envelope, body) => Answer::Deliver(self.deliver(&envelope, &body)),
-            Ask::DeliverEach(envelope, body) => {
+            Ask::Deliver(envelope, message) => Answer::Deliver(self.deliver(&envelope, &message.body)),
+            Ask::DeliverEach(envelope, message) => {
                 let each = envelope.recipients.iter().map(|to| {
                     let recipients = vec![to.clone()];
-                    self.deliver(&Envelope { recipients, ..envelope.clone() }, &body).map(Arc::new)
+                    self.deliver(&Envelope { recipients, ..envelope.clone() }, &message.body).map(Arc::new)
                 });
                 Answer::DeliverEach(each.collect())
             }

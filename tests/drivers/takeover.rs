@@ -5,7 +5,7 @@
 use pillarbox::auth::Auth;
 use pillarbox::mail::address::{Address, Domain, MailboxName};
 use pillarbox::mail::body::Body;
-use pillarbox::mail::envelope::{Delivery, MailboxCopy};
+use pillarbox::mail::envelope::{Delivery, MailboxCopy, Overdraft};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::mail::peer::Peer;
 use pillarbox::net::conn::{Conn, Ending, LOGIN_PATIENCE};
@@ -86,7 +86,8 @@ async fn context(dir: &std::path::Path) -> Arc<Context> {
     for number in 0..2 {
         let copies = vec![MailboxCopy { mailbox: bob(), head: "Return-Path: <>\r\n".into() }];
         let body = Body::Memory(vec!["Subject: x\r\n\r\n".into()]);
-        let delivery = Delivery { queue_id: QueueId::from_random(number), body, copies };
+        let delivery =
+            Delivery { queue_id: QueueId::from_random(number), body, copies, overdraft: Overdraft::Refused };
         store.deliver(delivery).await.expect("it is kept");
     }
     let auth = Auth::new(store.clone(), Mode::Open, Domain::parse("localhost").expect("a name"));

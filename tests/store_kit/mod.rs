@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use pillarbox::mail::address::{Address, Domain, MailboxName};
 use pillarbox::mail::body::Body;
-use pillarbox::mail::envelope::{Delivery, MailboxCopy};
+use pillarbox::mail::envelope::{Delivery, MailboxCopy, Overdraft};
 use pillarbox::mail::ids::{MessageId, QueueId};
 use pillarbox::mail::listing::Listing;
 use pillarbox::store::accounts::{Mode, ScramKeys, StoredPassword};
@@ -193,7 +193,7 @@ pub(crate) fn copy_for(mailbox: &str) -> MailboxCopy {
 pub(crate) fn delivery(to: &[&str], body: Body) -> Delivery {
     let bits = getrandom::u64().expect("random bits");
     let copies = to.iter().map(|to| copy_for(to)).collect();
-    Delivery { queue_id: QueueId::from_random(bits), body, copies }
+    Delivery { queue_id: QueueId::from_random(bits), body, copies, overdraft: Overdraft::Refused }
 }
 
 pub(crate) fn memory(octets: impl Into<Vec<u8>>) -> Body {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pillarbox::auth::outcome::{Denied, Login, Verified};
 use pillarbox::mail::address::Address;
-use pillarbox::mail::body::Body;
+use pillarbox::mail::body::{Beginning, Body, Message};
 use pillarbox::mail::ids::QueueId;
 use pillarbox::smtp::codec::Framing;
 use pillarbox::smtp::intake::BodyFault;
@@ -43,12 +43,15 @@ pub fn receipt(number: u64) -> Receipt {
 impl Happens {
     /// The same for a session.
     pub fn event(&self) -> Event<'_> {
-        let body = |octets: &Vec<u8>| Body::Memory(vec![Bytes::copy_from_slice(octets)]);
+        let message = |octets: &Vec<u8>| Message {
+            body: Body::Memory(vec![Bytes::copy_from_slice(octets)]),
+            beginning: Beginning::Header,
+        };
         Event::Answer(match self {
             Happens::Line(line) => return Event::Line(line),
             Happens::LineTooLong => return Event::LineTooLong,
             Happens::BareNewline => return Event::BareNewline,
-            Happens::Body(it) => return Event::Body(it.as_ref().map(body).map_err(Clone::clone)),
+            Happens::Body(it) => return Event::Body(it.as_ref().map(message).map_err(Clone::clone)),
             Happens::Chunk(it) => return Event::Chunk(it.clone()),
             Happens::Skipped => return Event::Skipped,
             Happens::Secured(offer) => return Event::Secured(offer.clone()),

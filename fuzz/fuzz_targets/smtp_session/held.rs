@@ -251,13 +251,13 @@ impl<'a> Held<'a> {
                 assert!(!is_submission || self.logged_in);
             }
             Ask::MaySend(login, _) => assert!(is_submission && session.login() == Some(login)),
-            Ask::Deliver(envelope, body) => {
+            Ask::Deliver(envelope, message) => {
                 assert_ne!(self.terms.role, Role::Lmtp);
-                self.delivery(envelope, body);
+                self.delivery(envelope, &message.body);
             }
-            Ask::DeliverEach(envelope, body) => {
+            Ask::DeliverEach(envelope, message) => {
                 assert_eq!(self.terms.role, Role::Lmtp);
-                self.delivery(envelope, body);
+                self.delivery(envelope, &message.body);
             }
             Ask::Nonce | Ask::Parameters(_) | Ask::Check(_) => {
                 if let Ask::Check(Evidence::Void(fault)) = question {

@@ -2,10 +2,11 @@
 
 use super::Driver;
 use crate::mail::address::MailboxName;
-use crate::mail::body::Body;
-use crate::mail::envelope::{Delivery, Envelope, MailboxCopy, Recipient};
+use crate::mail::body::{Beginning, Message};
+use crate::mail::envelope::{Delivery, Envelope, MailboxCopy, Overdraft, Recipient};
 use crate::mail::ids::QueueId;
 use crate::mail::trace::{self, Authenticated, Hop};
+use crate::smtp::role::Verdict;
 use crate::smtp::session::Session;
 use crate::store::outcome::{Error, Receipt};
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -17,14 +18,14 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 /// What became of a message for one recipient.
-type Verdict = Result<Arc<Receipt>, Error>;
+type Kept = Result<Arc<Receipt>, Error>;
 
 impl Driver<'_> {
     /// Keeps a message for all recipients or for none.
     pub(super) async fn deliver(
         &self,
         envelope: &Envelope,
-        body: Body,
+        message: Message,
         session: &Session,
     ) -> Result<Receipt, Error> {
         let began = Instant::now();
@@ -33,6 +34,11 @@ impl Driver<'_> {
         let client =
             session.client().ok_or_else(|| Error::Unavailable("a message without a client".into()))?;
         let queue_id = QueueId::from_random(bits);
+        let overdraft = match self.context.terms.role.rules().verdict {
+            Verdict::One => Overdraft::ForOthers,
+            Verdict::EachRecipient => Overdraft::Refused,
+        };
+        let Message { body, beginning } = message;
         let octets = body.octets();
         let security = &session.offer().security;
         let authenticated = session.login().map_or(Authenticated::No, |_| Authenticated::Yes);
@@ -47,7 +53,7 @@ impl Driver<'_> {
             queue_id,
             date: &date(),
         };
-        let delivery = Delivery { queue_id, body, copies: copies(envelope, &hop) };
+        let delivery = Delivery { queue_id, body, copies: copies(envelope, &hop, beginning), overdraft };
         let receipt = self.context.store.deliver(delivery).await.inspect_err(|error| {
             warn!(%queue_id, from = envelope.from.to_string(), octets, %error, "message not kept");
         })?;
@@ -70,13 +76,13 @@ impl Driver<'_> {
     pub(super) async fn deliver_each(
         &self,
         mut envelope: Envelope,
-        body: Body,
+        message: Message,
         session: &Session,
-    ) -> Vec<Verdict> {
+    ) -> Vec<Kept> {
         let mut round = Round::new(mem::take(&mut envelope.recipients));
         while !round.is_over() {
             envelope.recipients = round.waiting();
-            let kept = self.deliver(&envelope, body.clone(), session).await;
+            let kept = self.deliver(&envelope, message.clone(), session).await;
             round.decide(kept);
         }
         round.verdicts()
@@ -85,7 +91,7 @@ impl Driver<'_> {
 
 /// The recipients of a message, and what is known of each.
 struct Round {
-    recipients: Vec<(Recipient, Option<Verdict>)>,
+    recipients: Vec<(Recipient, Option<Kept>)>,
 }
 
 impl Round {
@@ -117,19 +123,19 @@ impl Round {
         }
     }
 
-    fn verdicts(self) -> Vec<Verdict> {
+    fn verdicts(self) -> Vec<Kept> {
         self.recipients.into_iter().filter_map(|(_, verdict)| verdict).collect()
     }
 }
 
 /// One copy for each mailbox, with the trace lines of the first recipient that leads there: who is
 /// named twice, directly or through an alias, gets the message once.
-fn copies(envelope: &Envelope, hop: &Hop<'_>) -> Vec<MailboxCopy> {
+fn copies(envelope: &Envelope, hop: &Hop<'_>, beginning: Beginning) -> Vec<MailboxCopy> {
     let mut seen: HashSet<&MailboxName> = HashSet::new();
     let mut copies = Vec::new();
     for recipient in &envelope.recipients {
         for mailbox in recipient.mailboxes.iter().filter(|mailbox| seen.insert(mailbox)) {
-            let head = trace::head(&envelope.from, &recipient.address, hop);
+            let head = trace::head(&envelope.from, &recipient.address, hop, beginning);
             copies.push(MailboxCopy { mailbox: mailbox.clone(), head });
         }
     }
@@ -181,7 +187,7 @@ mod tests {
             queue_id: QueueId::from_random(0),
             date: "Tue, 24 Nov 2026 13:00:00 +0000",
         };
-        let copies = copies(&envelope, &hop);
+        let copies = copies(&envelope, &hop, Beginning::Header);
         let to: Vec<(String, bool)> = copies
             .iter()
             .map(|copy| {

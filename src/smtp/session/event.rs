@@ -2,7 +2,7 @@
 
 use crate::auth::outcome::{Denied, Login, Verified};
 use crate::mail::address::{Address, Sender};
-use crate::mail::body::Body;
+use crate::mail::body::Message;
 use crate::mail::envelope::Envelope;
 use crate::smtp::codec::{Awaiting, Framing};
 use crate::smtp::intake::BodyFault;
@@ -23,7 +23,7 @@ pub enum Event<'a> {
     /// A line held a LF without CR.
     BareNewline,
     /// The message of DATA, or of all chunks up to the last, was read to its end.
-    Body(Result<Body, BodyFault>),
+    Body(Result<Message, BodyFault>),
     /// A chunk that is not the last was read to its end.
     Chunk(Result<(), BodyFault>),
     /// The octets of a refused chunk were read and thrown away.
@@ -71,9 +71,9 @@ pub enum Ask {
     /// May this account send mail with that reverse-path?
     MaySend(Login, Sender),
     /// Keep this message for all recipients or for none.
-    Deliver(Envelope, Body),
+    Deliver(Envelope, Message),
     /// Keep this message for each recipient by itself.
-    DeliverEach(Envelope, Body),
+    DeliverEach(Envelope, Message),
     /// Fresh random octets for an exchange of SASL.
     Nonce,
     /// What does a client of SCRAM with this user name need?

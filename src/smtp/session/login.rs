@@ -37,8 +37,10 @@ impl Session {
             return say(phase, Reply::LOGGED_IN_BEFORE);
         }
         let client = match phase {
-            Phase::Ready(client) if client.protocol != Protocol::Smtp => client,
-            phase @ (Phase::Connected | Phase::Ready(_)) => return say(phase, Reply::EHLO_FIRST),
+            Phase::Ready(client) | Phase::Failed(client, _) if client.protocol != Protocol::Smtp => client,
+            phase @ (Phase::Connected | Phase::Ready(_) | Phase::Failed(..)) => {
+                return say(phase, Reply::EHLO_FIRST);
+            }
             phase => return say(phase, Reply::NO_AUTH_NOW),
         };
         let offered = self.offer.mechanisms();

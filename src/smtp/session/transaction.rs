@@ -2,7 +2,7 @@
 
 use super::{Ask, Phase, Session, Step, ask, receive, say, skip_saying};
 use crate::mail::address::{Address, Sender};
-use crate::mail::body::Body;
+use crate::mail::body::Message;
 use crate::mail::envelope::{Charset, Envelope, Recipient};
 use crate::mail::trace::Protocol;
 use crate::smtp::codec::Framing;
@@ -49,7 +49,7 @@ impl Session {
         } else {
             return self.begin(Transaction::new(client, from, &params));
         };
-        say(Phase::Ready(client), refusal)
+        say(Phase::Failed(client, 0), refusal)
     }
 
     /// What a client is told that would have to log in before MAIL and has not.
@@ -98,8 +98,8 @@ impl Session {
         let octets_max = self.terms.message_octets_max;
         let so_far = before.map_or(0, |received| received.octets);
         let Some(octets) = so_far.checked_add(chunk.size).filter(|octets| *octets <= octets_max) else {
-            let replies = if chunk.last { self.verdicts(&mail) } else { 1 };
-            return skip_saying(Phase::Ready(mail.client), chunk, vec![Reply::too_big(octets_max); replies]);
+            let recipients = mail.envelope.recipients.len();
+            return self.refuse_chunk(mail.client, recipients, chunk, Reply::too_big(octets_max));
         };
         let framing = Framing::Chunk { size: chunk.size, first: before.is_none(), last: chunk.last };
         let phase = if chunk.last {
@@ -110,12 +110,33 @@ impl Session {
         receive(phase, None, framing)
     }
 
-    pub(super) fn deliver(&self, mail: Transaction, body: Body) -> (Phase, Step) {
+    /// Refuses a chunk of a transaction for which so many recipients were accepted, and with it the
+    /// transaction.
+    pub(super) fn refuse_chunk(
+        &self,
+        client: Client,
+        recipients: usize,
+        chunk: Chunk,
+        reply: Reply,
+    ) -> (Phase, Step) {
+        if !chunk.last {
+            return skip_saying(Phase::Failed(client, recipients), chunk, vec![reply]);
+        }
+        // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted, so none when
+        // none was.
+        let replies = match self.terms.role.rules().verdict {
+            Verdict::One => 1,
+            Verdict::EachRecipient => recipients,
+        };
+        skip_saying(Phase::Ready(client), chunk, vec![reply; replies])
+    }
+
+    pub(super) fn deliver(&self, mail: Transaction, message: Message) -> (Phase, Step) {
         let Transaction { client, envelope, .. } = mail;
         let phase = Phase::Delivering(client, envelope.recipients.len());
         let question = match self.terms.role.rules().verdict {
-            Verdict::One => Ask::Deliver(envelope, body),
-            Verdict::EachRecipient => Ask::DeliverEach(envelope, body),
+            Verdict::One => Ask::Deliver(envelope, message),
+            Verdict::EachRecipient => Ask::DeliverEach(envelope, message),
         };
         (phase, ask(question))
     }
@@ -148,6 +169,11 @@ impl Transaction {
         let envelope =
             Envelope { from, recipients: Vec::new(), declared_octets: params.size, charset: params.charset };
         Transaction { client, envelope, refused: 0 }
+    }
+
+    /// What is left when it is refused.
+    pub(super) fn failed(self) -> Phase {
+        Phase::Failed(self.client, self.envelope.recipients.len())
     }
 }
 

@@ -5,7 +5,7 @@ use super::read::{CAUGHT, origin};
 use super::sql::{Sql, chunk_keys, from_db, insert_chunk, json, to_db};
 use crate::mail::address::MailboxName;
 use crate::mail::body::Body;
-use crate::mail::envelope::{Delivery, MailboxCopy};
+use crate::mail::envelope::{Delivery, MailboxCopy, Overdraft};
 use crate::mail::ids::{BodyId, MailboxId};
 use crate::store::accounts::Origin;
 use crate::store::engine::{Done, Op, Takes};
@@ -51,6 +51,17 @@ struct Facts {
     origin: Origin,
     quota: Option<u64>,
     octets: u64,
+}
+
+/// The room of a mailbox, seen from a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It fits in.
+    Enough,
+    /// It does not, but did when the mailbox was empty, and there is some left.
+    Some,
+    /// Nothing is left, or it would never fit.
+    None,
 }
 
 struct BodyRow {
@@ -120,10 +131,8 @@ impl<'c> Pending<'c> {
             self.look_up().await?;
         }
         let octets = mail.body.octets();
-        for (copy, takes) in mail.copies.iter().zip(takes) {
-            if let Err(refused) = self.check(copy, *takes, octets) {
-                return Ok(Err(refused));
-            }
+        if let Err(refused) = self.check(mail, takes) {
+            return Ok(Err(refused));
         }
         let copies = to_db(mail.copies.len() as u64);
         let body = match &mail.body {
@@ -142,18 +151,37 @@ impl<'c> Pending<'c> {
         Ok(Ok(Done::Delivered))
     }
 
-    fn check(&self, copy: &MailboxCopy, takes: Takes, body_octets: u64) -> Result<(), Error> {
+    fn check(&self, mail: &Delivery, takes: &[Takes]) -> Result<(), Error> {
+        let mut overdrawn = None;
+        let mut fits_any = false;
+        for (copy, takes) in mail.copies.iter().zip(takes) {
+            let refused = || Error::MailboxFull(copy.mailbox.clone());
+            match self.room(copy, *takes, mail.body.octets())? {
+                Room::Enough => fits_any = true,
+                Room::Some if mail.overdraft == Overdraft::ForOthers => {
+                    overdrawn.get_or_insert_with(refused);
+                }
+                Room::Some | Room::None => return Err(refused()),
+            }
+        }
+        overdrawn.filter(|_| !fits_any).map_or(Ok(()), Err)
+    }
+
+    /// How much room the mailbox of a copy has for it.
+    fn room(&self, copy: &MailboxCopy, takes: Takes, body_octets: u64) -> Result<Room, Error> {
         let facts = self.known.get(&copy.mailbox.to_string());
         let exists = facts.is_some_and(|f| f.origin == Origin::Account) || takes == Takes::Any;
         if !exists {
             return Err(Error::NoMailbox(copy.mailbox.clone()));
         }
-        let quota = facts.and_then(|f| f.quota).or(self.default_quota);
-        let octets = facts.map_or(0, |f| f.octets).saturating_add(body_octets + copy.head.len() as u64);
-        if quota.is_some_and(|quota| octets > quota) {
-            return Err(Error::MailboxFull(copy.mailbox.clone()));
-        }
-        Ok(())
+        let Some(quota) = facts.and_then(|f| f.quota).or(self.default_quota) else { return Ok(Room::Enough) };
+        let held = facts.map_or(0, |f| f.octets);
+        let octets = body_octets + copy.head.len() as u64;
+        Ok(match () {
+            () if held.saturating_add(octets) <= quota => Room::Enough,
+            () if held < quota && octets <= quota => Room::Some,
+            () => Room::None,
+        })
     }
 
     /// Makes a staged body a whole one, if all of it is there.

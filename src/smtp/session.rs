@@ -351,7 +351,7 @@ impl Phase {
     /// MAIL was refused, where it was in place.
     fn with_failure(self) -> Phase {
         match self {
-            Phase::Ready(client) => Phase::Failed(client, 0),
+            Phase::Ready(client) | Phase::Failed(client, _) => Phase::Failed(client, 0),
             phase => phase,
         }
     }

@@ -12,6 +12,7 @@ use pillarbox::smtp::reply::Reply;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::role::Terms;
 use pillarbox::smtp::session::{Ask, ERRORS_MAX, FAILED_LOGINS_MAX, Next, Session, Step};
+use pillarbox::smtp::syntax::Syntax;
 use pillarbox::wire::access::StartTls;
 use pillarbox::wire::sasl::{Evidence, Fault};
 use pillarbox_fuzz::{letter, replies};
@@ -25,6 +26,8 @@ pub struct Held<'a> {
     failures: u32,
     /// MAIL was accepted, and what it began is not over.
     in_transaction: bool,
+    /// MAIL was refused, or a chunk of what it began; for so many recipients were accepted.
+    failed: Option<usize>,
     /// A recipient was refused since.
     has_refused: bool,
     /// The recipients that were accepted since the last MAIL.
@@ -50,6 +53,7 @@ impl<'a> Held<'a> {
             errors: 0,
             failures: 0,
             in_transaction: false,
+            failed: None,
             has_refused: false,
             recipients: Vec::new(),
             sender: None,
@@ -96,6 +100,7 @@ impl<'a> Held<'a> {
             Next::Read(_) => self.answered(was, happens, step),
             Next::Close => {}
         }
+        self.fail(happens, step, session);
         self.forget(happens, step);
     }
 
@@ -128,9 +133,36 @@ impl<'a> Held<'a> {
         if said(step, "250 2.1.0") > 0 {
             let was_asked = matches!(happens, Happens::MaySend(Ok(true)));
             assert_eq!(was_asked, self.terms.role == Role::Submission);
-            (self.in_transaction, self.has_refused) = (true, false);
+            (self.in_transaction, self.has_refused, self.failed) = (true, false, None);
             self.recipients.clear();
             self.chunks = None;
+        }
+    }
+
+    /// What begins and ends a refused transaction, whose other commands may have been sent ahead.
+    fn fail(&mut self, happens: &Happens, step: &Step, session: &Session) {
+        let recipients = if self.in_transaction { self.recipients.len() } else { self.failed.unwrap_or(0) };
+        match happens {
+            Happens::MaySend(allowed) if *allowed != Ok(true) => self.failed = Some(0),
+            Happens::Chunk(Err(_)) => self.failed = Some(recipients),
+            Happens::Body(_) => self.failed = None,
+            Happens::Line(line) => match Command::parse(line) {
+                Ok(Command::Hello(_) | Command::Rset) if said(step, "250") > 0 => self.failed = None,
+                Ok(Command::Mail(_)) | Err(Syntax::BadSender(_)) => {
+                    let is_out = !self.in_transaction && session.client().is_some();
+                    if is_out && step.say.iter().any(Reply::is_refusal) {
+                        self.failed = Some(0);
+                    }
+                }
+                Ok(Command::Bdat(Chunk { last, .. }))
+                    if matches!(step.next, Next::Body(Framing::Skip { .. })) =>
+                {
+                    let is_under_way = self.in_transaction || self.failed.is_some();
+                    self.failed = (is_under_way && !last).then_some(recipients);
+                }
+                _ => {}
+            },
+            _ => {}
         }
     }
 
@@ -199,11 +231,17 @@ impl<'a> Held<'a> {
     /// To be refused for good is an error of the client. A server that hands over the mail of others is
     /// not to blame for that mail, but for each breach of the protocol.
     fn limits(&mut self, step: &Step) {
+        let is_behind = |reply: &Reply| reply.text().ends_with("begin another one with MAIL");
         let none_is_left = |reply: &Reply| reply.text().ends_with("no recipient was accepted");
         let is_error = |reply: &Reply| match self.terms.role {
-            Role::Lmtp => (500..=504).contains(&reply.code()) && !none_is_left(reply),
+            _ if is_behind(reply) => false,
+            Role::Lmtp => {
+                let is_address = reply.text().starts_with("5.1.");
+                (500..=504).contains(&reply.code()) && !none_is_left(reply) && !is_address
+            }
             Role::Mx | Role::Submission => reply.code() >= 500,
         };
+        assert!(self.failed.is_some() || !step.say.iter().any(is_behind), "nothing was refused");
         self.errors += u32::from(step.say.iter().any(is_error));
         assert!(!self.is_at_a_limit() || matches!(step.next, Next::Close));
         let has_named = self.in_transaction && self.has_refused && self.recipients.is_empty();
@@ -302,8 +340,12 @@ impl<'a> Held<'a> {
                 };
                 assert_eq!(size, told);
                 // RFC 2033 §4.3: the last chunk has a reply for each recipient that was accepted.
-                let is_for_each = self.terms.role == Role::Lmtp && self.in_transaction && last;
-                assert_eq!(step.say.len(), if is_for_each { self.recipients.len() } else { 1 });
+                let recipients = match (self.in_transaction, self.failed) {
+                    _ if self.terms.role != Role::Lmtp || !last => 1,
+                    (true, _) => self.recipients.len(),
+                    (false, failed) => failed.unwrap_or(1),
+                };
+                assert_eq!(step.say.len(), recipients);
                 assert!(step.say.iter().all(Reply::is_refusal));
             }
         }

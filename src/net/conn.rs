@@ -92,6 +92,8 @@ pub struct Conn {
     stream: Stream,
     input: BytesMut,
     output: BytesMut,
+    /// What came last was not all that there was room for, and nothing was said since.
+    is_unconfirmed: bool,
     ending: Ending,
     /// Frames since others had their turn.
     frames: u32,
@@ -105,7 +107,16 @@ impl Conn {
     #[must_use]
     pub fn new(stream: Stream, ending: Ending) -> Conn {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        Conn { stream, input, output, ending, frames: 0, login_patience: LOGIN_PATIENCE, login_by: None }
+        Conn {
+            stream,
+            input,
+            output,
+            is_unconfirmed: false,
+            ending,
+            frames: 0,
+            login_patience: LOGIN_PATIENCE,
+            login_by: None,
+        }
     }
 
     /// The same with another patience than [`LOGIN_PATIENCE`], for tests.
@@ -237,12 +248,19 @@ impl Conn {
                     self.input.reserve(COMMAND_READ_OCTETS / 2);
                 }
             }
+            // A peer that sends by Nagle's rule waits for the kernel to confirm what has come, and the kernel
+            // waits for words of ours that could carry that: 40 ms for each message.
+            if std::mem::take(&mut self.is_unconfirmed) {
+                self.stream.confirm();
+            }
+            let room = self.input.capacity() - self.input.len();
             match self.stream.read_buf(&mut self.input).await {
                 Ok(0) => return Err(ConnError::Gone),
+                Ok(octets) => self.is_unconfirmed = octets < room,
                 // TLS whose end was not announced: it may have been cut by somebody on the way.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ConnError::Gone),
-                read => read?,
-            };
+                Err(error) => return Err(error.into()),
+            }
             if let Some(frame) = codec.decode(&mut self.input)? {
                 return Ok(frame);
             }
@@ -298,7 +316,10 @@ impl Conn {
         };
         match sent {
             Ok(Ok(0)) => Err(ConnError::Gone),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => {
+                self.is_unconfirmed = false;
+                Ok(())
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(ConnError::Stuck),
         }
@@ -354,10 +375,11 @@ impl Conn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::SockRef;
     use std::cell::Cell;
     use std::io::Write as _;
     use std::rc::Rc;
-    use tokio::net::UnixStream;
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
     use tokio::task::LocalSet;
 
     /// Each octet is a frame.
@@ -397,6 +419,51 @@ mod tests {
         };
         local.run_until(talk).await;
         assert!(turns.get() >= FRAMES / 20, "{} turns", turns.get());
+    }
+
+    /// Two octets are a frame.
+    struct Pairs;
+
+    impl Decoder for Pairs {
+        type Item = BytesMut;
+        type Error = io::Error;
+
+        fn decode(&mut self, input: &mut BytesMut) -> io::Result<Option<BytesMut>> {
+            Ok((input.len() > 1).then(|| input.split_to(2)))
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_comes_in_parts_is_confirmed_before_there_is_an_answer() {
+        let patience = Duration::from_secs(60);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let ours = listener.accept().await.unwrap().0.into_std().unwrap();
+        let seen = ours.try_clone().unwrap();
+        let is_confirmed = || SockRef::from(&seen).tcp_quickack().unwrap();
+        let mut conn = Conn::new(Stream::Tcp(TcpStream::from_std(ours).unwrap()), Ending::default());
+        // In a conversation the kernel learns that an answer always comes soon, and waits for it.
+        while is_confirmed() {
+            peer.write_all(b"ab").await.unwrap();
+            conn.frame(&mut Pairs, Waiting::Command, patience).await.unwrap();
+            conn.output().extend_from_slice(b"c");
+            conn.flush(patience).await.unwrap();
+            peer.read_u8().await.unwrap();
+        }
+        peer.write_all(b"a").await.unwrap();
+        let is_there = || seen.peek(&mut [0]).is_ok();
+        while !is_there() {}
+        let taken = async {
+            while is_there() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let mut codec = Pairs;
+        tokio::select! {
+            got = conn.frame(&mut codec, Waiting::Message, patience) => panic!("it is half a frame: {got:?}"),
+            () = taken => assert!(is_confirmed(), "at once and not after a while"),
+        }
     }
 
     #[tokio::test]

@@ -152,6 +152,20 @@ def lmtp(work):
     return {"lmtp-1k-10": messages / done["seconds"], "lmtp-cpu": clock.cpu * 1e3 / messages}
 
 
+def by_line(work):
+    """A sender that writes line by line and waits for each to be confirmed."""
+    messages = work.much(60, 20, 5)
+    before = work.server.messages()
+    with work.clock():
+        done = work.bench.load("send", to=work.server.smtp, sessions=1, messages=messages, octets=KIB,
+                               mailbox=PATTERN, mailboxes=work.bench.senders_max, pieces="lines")
+        work.server.settle()
+    if work.server.messages() - before != messages:
+        raise Trouble(f"{work.server.title}: not all that came line by line is there")
+    work.notes["messages"] = messages
+    return {"accepted-1k-lines": messages / done["seconds"]}
+
+
 def fill(work, place, messages, octets, sessions=10, mailboxes=1):
     """Messages into mailboxes, straight by LMTP."""
     work.bench.load("send", to=work.server.lmtp, protocol="lmtp", sessions=sessions, messages=messages,
@@ -425,6 +439,8 @@ def groups():
               ALL, smtp(10 * MIB, 4, 24, 8, 1, "-N")),
         Group([rate("many-50", "one message to 50 mailboxes, stored (mailboxes)", times=20)],
               BOTH, smtp(KIB, 5, 60, 10, 4, "-r", "50", copies=50)),
+        Group([rate("accepted-1k-lines", "accepted 1 KiB, 1 kept connection, line by line")],
+              BOTH, by_line),
         Group([rate("lmtp-1k-10", "LMTP 1 KiB, 10 kept (Dovecot alone)", times=5),
                time_ms("lmtp-cpu", "CPU of an LMTP message")], BOTH, lmtp),
         Group([rate("login-10", "login + STAT + QUIT, 10 at once", times=5)], BOTH, logins),

@@ -10,18 +10,29 @@ use std::time::{Duration, Instant};
 /// Length of a line of a body, as attachments have it, in octets without its CRLF.
 const LINE_OCTETS: usize = 76;
 
+/// How a message is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    /// At once.
+    Whole,
+    /// Line by line and by Nagle's rule, as PHPMailer, Symfony's mailer and Ruby's net-smtp do.
+    Lines,
+}
+
 /// One sender of the load.
 struct Sender<'a> {
     wire: Wire,
     message: &'a [u8],
     is_lmtp: bool,
+    pieces: Pieces,
 }
 
 /// `to=` place, `protocol=smtp|lmtp`, `sessions=`, `messages=`, `octets=`, `mailbox=` pattern, `mailboxes=`
-/// how many take turns, from `first=` on.
+/// how many take turns, from `first=` on, `pieces=whole|lines`.
 pub(crate) fn send(options: &Options) -> Outcome<String> {
     let place = options.text("to")?;
     let is_lmtp = options.text_or("protocol", "smtp") == "lmtp";
+    let pieces = if options.text_or("pieces", "whole") == "lines" { Pieces::Lines } else { Pieces::Whole };
     let sessions = options.number("sessions", 1)?;
     let messages = options.number("messages", 1)?;
     let (first, mailboxes) = (options.number("first", 1)?, options.number("mailboxes", 1)?);
@@ -30,7 +41,7 @@ pub(crate) fn send(options: &Options) -> Outcome<String> {
     let next = AtomicUsize::new(0);
     let mut senders = Vec::with_capacity(sessions);
     for _ in 0..sessions {
-        senders.push(Sender::greet(place, is_lmtp, &message)?);
+        senders.push(Sender::greet(place, is_lmtp, &message, pieces)?);
     }
     let began = Instant::now();
     let results: Vec<Outcome<Vec<Duration>>> = std::thread::scope(|scope| {
@@ -77,8 +88,11 @@ fn message(octets: usize) -> Vec<u8> {
 }
 
 impl Sender<'_> {
-    fn greet<'a>(place: &str, is_lmtp: bool, message: &'a [u8]) -> Outcome<Sender<'a>> {
-        let mut sender = Sender { wire: Wire::with_buffer(place, 4096)?, message, is_lmtp };
+    fn greet<'a>(place: &str, is_lmtp: bool, message: &'a [u8], pieces: Pieces) -> Outcome<Sender<'a>> {
+        let mut sender = Sender { wire: Wire::with_buffer(place, 4096)?, message, is_lmtp, pieces };
+        if pieces == Pieces::Lines {
+            sender.wire.wait_for_confirmation()?;
+        }
         sender.reply("220")?;
         sender.say(if is_lmtp { "LHLO load.bench.test\r\n" } else { "EHLO load.bench.test\r\n" }, "250")?;
         Ok(sender)
@@ -107,7 +121,14 @@ impl Sender<'_> {
         self.say("MAIL FROM:<load@bench.test>\r\n", "250")?;
         self.say(&format!("RCPT TO:<{mailbox}>\r\n"), "250")?;
         self.say("DATA\r\n", "354")?;
-        self.wire.send(self.message)?;
+        match self.pieces {
+            Pieces::Whole => self.wire.send(self.message)?,
+            Pieces::Lines => {
+                for line in self.message.split_inclusive(|octet| *octet == b'\n') {
+                    self.wire.send(line)?;
+                }
+            }
+        }
         self.say(".\r\n", "250").map_err(|reason| {
             let protocol = if self.is_lmtp { "LMTP" } else { "SMTP" };
             format!("{protocol}, a message for {mailbox}: {reason}")

@@ -51,6 +51,12 @@ impl Wire {
         Ok(Wire { socket, buffer: vec![0; octets], from: 0, to: 0 })
     }
 
+    /// From now on what is sent waits by Nagle's rule, as with programs that say nothing of it.
+    pub(crate) fn wait_for_confirmation(&mut self) -> Outcome<()> {
+        let Socket::Tcp(stream) = &self.socket else { return Ok(()) };
+        stream.set_nodelay(false).map_err(said("a socket"))
+    }
+
     pub(crate) fn send(&mut self, octets: &[u8]) -> Outcome<()> {
         let sent = match &mut self.socket {
             Socket::Tcp(stream) => stream.write_all(octets),

@@ -119,6 +119,7 @@ fn a_copy_that_finds_no_room_leaves_nothing_and_names_the_file_that_was_asked_fo
     assert_eq!(below("").len(), 2);
 }
 
+// proves: RFC 1870 §6.4
 #[test]
 fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
     let mut home = Home::new(&[]);
@@ -140,6 +141,11 @@ fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
         assert_eq!(refused.code, 452, "{refused:?}");
         assert!(refused.text().starts_with("4.3.1 "), "{refused:?}");
     }
+    // Of what is announced as large nothing has to be sent.
+    let mut smtp = Smtp::open(server.smtp);
+    smtp.expect(&format!("MAIL FROM:<{ALICE}> SIZE={}", large.message.len()), 250);
+    let refused = smtp.expect(&format!("RCPT TO:<{BOB}>"), 452);
+    assert!(refused.text().starts_with("4.3.1 "), "{refused:?}");
     // Small ones may still find room; in the end they are told the same.
     let refused = loop {
         let message = corpus::of_octets(20_000 + accepted.len()).message;
@@ -166,7 +172,10 @@ fn a_full_disk_is_said_and_delivery_goes_on_when_there_is_room() {
     assert!(!server.has_ended());
 
     disk.make_room();
-    assert_eq!(attempt(&server, BOB, &large.message).code, 250, "no restart is needed");
+    let mut smtp = Smtp::open(server.smtp);
+    smtp.expect(&format!("MAIL FROM:<{ALICE}> SIZE={}", large.message.len()), 250);
+    smtp.expect(&format!("RCPT TO:<{BOB}>"), 250);
+    assert_eq!(smtp.data(&large.message).code, 250, "no restart is needed");
     accepted.push(large.message);
     assert_eq!(blemishes(home.data_dir()), [""; 0], "while it runs");
     let ended = server.stop();

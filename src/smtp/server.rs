@@ -323,7 +323,7 @@ impl<'a> Driver<'a> {
         match question {
             Ask::Route(to, octets) => {
                 let route = store.route(&to, octets).await.inspect_err(|error| {
-                    warn!(to = to.to_string(), %error, "recipient not looked up");
+                    warn!(to = to.to_string(), %error, "recipient not taken");
                 });
                 match route {
                     Ok(Route::Mailboxes(mailboxes)) if !self.addressees.add(&to, &mailboxes) => {

@@ -187,6 +187,8 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<Alias>, Error>>;
     /// Octets of all messages of all mailboxes.
     fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>>;
+    /// Whether there could be room on the disk for a message of `octets`: only its delivery finds out.
+    fn could_hold(&self, octets: u64) -> BoxFuture<'_, Result<bool, Error>>;
     /// The oldest messages behind `after`, so many at most, in the order in which they came.
     fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>>;
     /// The oldest messages of one mailbox, in the order in which they came: those that are more than

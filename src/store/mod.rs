@@ -153,9 +153,18 @@ impl Store {
     /// Where mail for `to` goes. `declared_octets` is the SIZE that the sender announced.
     ///
     /// # Errors
-    /// [`Error`] when the question could not be answered.
+    /// [`Error`] when the question could not be answered; [`Error::DiskFull`] when there is a mailbox and the
+    /// disk has no room for so much.
     pub async fn route(&self, to: &Address, declared_octets: Option<u64>) -> Result<Route, Error> {
-        self.ask(route::route(&self.inner.lookups, &self.inner.policy, to, declared_octets)).await
+        let route =
+            self.ask(route::route(&self.inner.lookups, &self.inner.policy, to, declared_octets)).await?;
+        // RFC 1870 §6.4: what there is no room for need not be sent to be refused.
+        if let (Route::Mailboxes(_), Some(octets)) = (&route, declared_octets)
+            && !self.ask(self.inner.engine.could_hold(octets)).await?
+        {
+            return Err(Error::DiskFull);
+        }
+        Ok(route)
     }
 
     /// Begins a large body whose slices are written as they come. Nobody sees it until a delivery

@@ -215,6 +215,10 @@ impl Engine for Faulty {
         self.engine.stored_octets()
     }
 
+    fn could_hold(&self, octets: u64) -> BoxFuture<'_, Result<bool, Error>> {
+        self.engine.could_hold(octets)
+    }
+
     fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {
         self.engine.oldest(after, most)
     }

@@ -37,6 +37,7 @@ use crate::mail::secret::Secret;
 use bytes::Bytes;
 pub(super) use database::{DATABASE_FILE, Sqlite};
 use futures_util::future::BoxFuture;
+use std::future::ready;
 
 impl Engine for Sqlite {
     fn era(&self) -> Era {
@@ -85,6 +86,16 @@ impl Engine for Sqlite {
 
     fn stored_octets(&self) -> BoxFuture<'_, Result<u64, Error>> {
         self.reading(retention::stored_octets(&self.readers))
+    }
+
+    fn could_hold(&self, octets: u64) -> BoxFuture<'_, Result<bool, Error>> {
+        if self.space.could_hold(octets, 0) {
+            return Box::pin(ready(Ok(true)));
+        }
+        self.reading(async move {
+            let unused = setup::unused_octets(&mut *self.readers.acquire().await?).await?;
+            Ok(self.space.could_hold(octets, unused))
+        })
     }
 
     fn oldest(&self, after: MessageId, most: usize) -> BoxFuture<'_, Result<Vec<Old>, Error>> {

@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::refusal::refusal;
-use super::sql::roll_back;
+use super::sql::{PAGE_OCTETS, from_db, roll_back};
 use crate::store::options::{OpenError, Tenure};
 use crate::store::owner;
 use crate::store::tenancy::is_served;
@@ -88,6 +88,11 @@ pub(super) async fn pragma(connection: &mut SqliteConnection, name: &str) -> Res
     let sql = AssertSqlSafe(format!("PRAGMA {name}"));
     let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
     row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()))
+}
+
+/// Octets inside the database that are free for new mail.
+pub(super) async fn unused_octets(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    Ok(from_db(number(connection, "freelist_count").await?).saturating_mul(PAGE_OCTETS))
 }
 
 async fn number(connection: &mut SqliteConnection, name: &str) -> Result<i64, sqlx::Error> {

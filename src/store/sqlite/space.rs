@@ -73,6 +73,13 @@ impl Space {
         self.free_octets() >= margin + missing + octets + growth
     }
 
+    /// Whether the database could grow by a message of `octets`, when it has `unused` octets of its own to
+    /// fill first. Its delivery needs more than that for a while, and finds out whether that is there.
+    pub(super) fn could_hold(&self, octets: u64, unused: u64) -> bool {
+        let growth = octets.saturating_sub(unused);
+        growth == 0 || self.free_octets() >= GROWTH_MARGIN_OCTETS.saturating_add(growth)
+    }
+
     /// Gives the reserve up; whether there was one.
     pub(super) fn release(&self) -> bool {
         let Ok(_turn) = self.turn.lock() else { return false };

@@ -120,9 +120,8 @@ async fn has_room(sqlite: &Sqlite, writing: &mut Writing, octets: u64) -> Result
     // Nearly full: what earlier deletions have left free inside the database counts, once the WAL is in it.
     tidy::cut(sqlite).await?;
     let Some(connection) = &mut writing.connection else { return Ok(true) };
-    let unused = setup::pragma(connection, "freelist_count").await;
-    let pages: u64 = unused.ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    Ok(sqlite.space.has_room(octets, pages * PAGE_OCTETS))
+    let unused = setup::unused_octets(connection).await.unwrap_or(0);
+    Ok(sqlite.space.has_room(octets, unused))
 }
 
 async fn transact(

@@ -10,9 +10,7 @@
 //!   would not fit on any stack.
 //! - Every walk over parts is bounded by their number, never by level.
 
-use crate::mail::body::Beginning;
 use crate::mail::header::HeaderScan;
-use crate::mail::trace::trace_octets;
 use jiff::fmt::{rfc2822, temporal};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -108,14 +106,14 @@ pub fn digest(mut raw: Vec<u8>, extent: Extent) -> Digest {
     digest
 }
 
-/// Text that came without a header stands directly below the trace lines, and the parser would take it for
-/// more of them up to its first empty line.
+/// Text that no empty line separates from what stands above it, be it the trace lines alone or a header whose
+/// writer has forgotten the line: the parser would take it for more of the header.
 fn separate_text(raw: &mut Vec<u8>) {
-    let trace = trace_octets(raw);
     let mut scan = HeaderScan::default();
-    scan.feed(raw.get(trace..).unwrap_or_default());
-    if trace > 0 && scan.beginning() != Beginning::Header {
-        raw.splice(trace..trace, *b"\r\n");
+    scan.feed(raw);
+    let at = scan.text_at().and_then(|at| usize::try_from(at).ok());
+    if let Some(at) = at.filter(|at| (1..=raw.len()).contains(at)) {
+        raw.splice(at..at, *b"\r\n");
     }
 }
 

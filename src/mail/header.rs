@@ -20,6 +20,8 @@ pub struct HeaderScan {
     /// Unknown before the first line has told.
     beginning: Option<Beginning>,
     place: Place,
+    /// Where the line under way begins.
+    line: u64,
 }
 
 /// Where in the header the next octet falls.
@@ -36,8 +38,10 @@ enum Place {
     Space(Name),
     /// In a line whose rest is of no interest.
     Line,
-    /// Behind the header.
+    /// Behind the empty line.
     Body,
+    /// In a line that is none of the header, or behind it.
+    Text,
 }
 
 /// The name of a field, as far as it was seen: its length, and how it starts.
@@ -92,9 +96,18 @@ impl HeaderScan {
         }
     }
 
+    /// Where the text begins when no empty line stands above it: where a line can be no part of the header.
+    #[must_use]
+    pub fn text_at(&self) -> Option<u64> {
+        (self.place == Place::Text).then_some(self.line)
+    }
+
     /// Takes the next octets of a message whose lines end with CRLF, cut anywhere.
     pub fn feed(&mut self, mut octets: &[u8]) {
-        while let (Some(&first), false) = (octets.first(), self.place == Place::Body) {
+        while let (Some(&first), false) = (octets.first(), matches!(self.place, Place::Body | Place::Text)) {
+            if self.place == Place::Start {
+                self.line = self.octets;
+            }
             let taken = match self.place {
                 Place::Line => memchr::memchr(b'\n', octets).map_or(octets.len(), |at| {
                     self.place = Place::Start;
@@ -130,7 +143,7 @@ impl HeaderScan {
             (Place::Start, b' ' | b'\t') if self.beginning.is_some() => self.place = Place::Line,
             (Place::Start, b' ' | b'\t') => {
                 self.beginning = Some(Beginning::Fold);
-                self.place = Place::Body;
+                self.place = Place::Text;
             }
             (Place::Start, _) if is_of_name(octet) => {
                 let mut name = Name::default();
@@ -154,7 +167,7 @@ impl HeaderScan {
 
     fn no_field(&mut self) {
         self.beginning.get_or_insert(Beginning::Text);
-        self.place = Place::Body;
+        self.place = Place::Text;
     }
 }
 
@@ -197,6 +210,20 @@ mod tests {
 
     #[test]
     fn a_line_that_can_be_no_part_of_a_header_ends_it() {
+        for (text, want) in [
+            ("Subject: x\r\n", None),
+            ("Subject: x\r\n\r\nno field\r\n", None),
+            ("Subject: x\r\n folded\r\nYour code is 4711\r\n", Some(21)),
+            ("Subject: x\r\nHello\r\n", Some(12)),
+            ("Hello\r\n", Some(0)),
+        ] {
+            for cut in 0..text.len() {
+                let mut scan = HeaderScan::default();
+                scan.feed(&text.as_bytes()[..cut]);
+                scan.feed(&text.as_bytes()[cut..]);
+                assert_eq!(scan.text_at(), want, "{text:?} cut at {cut}");
+            }
+        }
         assert_eq!(scan(&[b"Received: x\r\nno field\r\nReceived: y\r\n"]), (17, 1, Beginning::Header));
         let long = [b"Received: x\r\n".as_slice(), &[b'x'; 999], b": y\r\nReceived: z\r\n"].concat();
         assert_eq!(scan(&[&long]).1, 1, "no name is that long");

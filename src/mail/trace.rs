@@ -105,41 +105,10 @@ pub fn head(from: &Sender, to: &Address, hop: &Hop<'_>, beginning: Beginning) ->
     text.into()
 }
 
-/// How many octets of a message are the trace lines on top of it, ours and those of servers before us.
-#[must_use]
-pub fn trace_octets(message: &[u8]) -> usize {
-    let mut is_trace = false;
-    let lines = message.split_inclusive(|octet| *octet == b'\n');
-    let trace = lines.take_while(|line| {
-        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
-            is_trace = TRACE_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
-        }
-        is_trace
-    });
-    trace.map(<[u8]>::len).sum()
-}
-
-const TRACE_FIELDS: [&[u8]; 3] = [b"Return-Path", b"Delivered-To", b"Received"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mail::peer::TlsInfo;
-
-    #[test]
-    fn trace_lines_end_where_anything_else_begins() {
-        for (trace, rest) in [
-            ("", "Subject: x\r\n\r\nReceived: y\r\n"),
-            ("Return-Path: <>\r\nDelivered-To: a@b\r\nReceived: c\r\n\td\r\nreceived: e\r\n", "Hello\r\n"),
-            ("Received: c\r\n d\r\n", "\r\nReceived: text\r\n"),
-            ("Received: c\r\n", "X: y\r\n folded\r\n"),
-            ("Received: c", ""),
-            ("", " folded\r\n"),
-        ] {
-            assert_eq!(trace_octets(format!("{trace}{rest}").as_bytes()), trace.len(), "{trace:?} {rest:?}");
-        }
-    }
 
     // proves: RFC 3848 §1
     #[test]

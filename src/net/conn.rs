@@ -92,7 +92,7 @@ pub struct Conn {
     stream: Stream,
     input: BytesMut,
     output: BytesMut,
-    /// What came last was not all that there was room for, and nothing was said since.
+    /// Something has come, and nothing was said since.
     is_unconfirmed: bool,
     ending: Ending,
     /// Frames since others had their turn.
@@ -253,10 +253,9 @@ impl Conn {
             if std::mem::take(&mut self.is_unconfirmed) {
                 self.stream.confirm();
             }
-            let room = self.input.capacity() - self.input.len();
             match self.stream.read_buf(&mut self.input).await {
                 Ok(0) => return Err(ConnError::Gone),
-                Ok(octets) => self.is_unconfirmed = octets < room,
+                Ok(_) => self.is_unconfirmed = true,
                 // TLS whose end was not announced: it may have been cut by somebody on the way.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ConnError::Gone),
                 Err(error) => return Err(error.into()),
